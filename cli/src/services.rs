@@ -119,9 +119,7 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     let settings = config.replayer.clone();
     let replayer =
         Replayer::start(settings, deployment.world, deployment.log, deployment.store, source.handle()).await?;
-    let owned = replayer.ownership();
-    let ready = move || owned();
-    let routes = http::readyz(ready);
+    let routes = http::readyz(replayer.readiness());
     #[cfg(debug_assertions)]
     let routes = routes.or(crate::damage::route("replayer", replayer.damage())).unify().boxed();
     let signals = serve_beside(&config, routes, source.handle()).await?;

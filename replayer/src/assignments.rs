@@ -1,16 +1,18 @@
 //! The partitions that the group assigns to this process. An ownership begins for each assigned
-//! partition. If it fails, another one begins. It ends in order when the group revokes the
-//! partition or the process shuts down.
+//! partition. If it fails, another one begins after a pause, and the other partitions go on. It ends
+//! in order when the group revokes the partition or the process shuts down.
 
 use crate::context::Context;
-use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS};
+use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS, Unrecoverable};
 use crate::metrics;
 use crate::ownership::{self, Order, Outcome};
+use crate::standing::{self, Standing, Standings};
 use driftless_log::{self as log, Log, MembershipEvent, ReadError};
 use driftless_replayer_core::{End, OutOfRange, Stream};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::Partition;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use driftless_store::index;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -26,8 +28,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(6);
 /// The partitions of this process, and their ownerships.
 pub(crate) struct Assignments {
     context: Arc<Context>,
-    /// For each owned partition, true if its recovery is over.
-    running: watch::Sender<BTreeMap<Partition, bool>>,
+    standings: watch::Sender<Standings>,
     owned: HashMap<Partition, Owned>,
     tasks: JoinSet<(Partition, Outcome)>,
     drain_timeout: Duration,
@@ -88,11 +89,11 @@ impl GroupMember {
 impl Assignments {
     pub fn new(
         context: Arc<Context>,
-        running: watch::Sender<BTreeMap<Partition, bool>>,
+        standings: watch::Sender<Standings>,
         drain_timeout: Duration,
         member: GroupMember,
     ) -> Self {
-        Self { context, running, owned: HashMap::new(), tasks: JoinSet::new(), drain_timeout, member }
+        Self { context, standings, owned: HashMap::new(), tasks: JoinSet::new(), drain_timeout, member }
     }
 
     /// Owns the partitions that the group assigns, until the process shuts down or an error ends
@@ -109,10 +110,8 @@ impl Assignments {
                     }
                 },
                 Some(joined) = self.tasks.join_next() => {
-                    if let Some((partition, outcome)) = self.ended(joined)
-                        && let Err(e) = self.take_end(partition, outcome)
-                    {
-                        break Err(e);
+                    if let Some((partition, outcome)) = self.ended(joined) {
+                        self.take_end(partition, outcome);
                     }
                 }
             }
@@ -178,17 +177,19 @@ impl Assignments {
     }
 
     fn begin(&mut self, partition: Partition, failures: u32) {
+        self.begin_after(partition, failures, Duration::from_millis(250 << failures.min(6)));
+    }
+
+    /// Begins an ownership after `pause`, or at once if there was no failure before.
+    fn begin_after(&mut self, partition: Partition, failures: u32, pause: Duration) {
         let (orders, ordered) = watch::channel(Order::Continue);
         let (is_running, mut running) = watch::channel(false);
-        self.running.send_modify(|all| {
-            all.insert(partition, false);
-        });
-        let all = self.running.clone();
+        standing::begin(&self.standings, partition);
+        let all = self.standings.clone();
         tokio::spawn(async move {
+            // If the ownership ends first, the sender is gone, and nothing is noted.
             if running.wait_for(|is| *is).await.is_ok() {
-                all.send_modify(|all| {
-                    all.entry(partition).and_modify(|is| *is = true);
-                });
+                standing::set(&all, partition, Some(Standing::Deciding));
             }
         });
         let context = Arc::clone(&self.context);
@@ -196,14 +197,13 @@ impl Assignments {
             if failures > 0 {
                 // The pause grows with each failure, because the store or the log may need time to
                 // recover, or a newer owner may be the right one.
-                let pause = Duration::from_millis(250 << failures.min(6));
                 let mut ordered = ordered.clone();
                 let ended = ordered.wait_for(|order| *order != Order::Continue);
                 if tokio::time::timeout(pause, ended).await.is_ok() {
                     return (partition, Outcome::Stopped);
                 }
             }
-            (partition, ownership::run(context, partition, ordered, is_running).await)
+            (partition, ownership::run(context, partition, failures > 0, ordered, is_running).await)
         });
         let owned = Owned { orders, task: task.id(), ended: Vec::new(), failures, is_wanted_again: false };
         self.owned.insert(partition, owned);
@@ -232,28 +232,27 @@ impl Assignments {
         }
     }
 
-    /// Reacts to the end of an ownership: does nothing if the end was ordered, begins another
-    /// ownership, or returns an error that ends the replayer.
-    fn take_end(&mut self, partition: Partition, outcome: Outcome) -> Result<(), Error> {
-        let Some(owned) = self.owned.remove(&partition) else { return Ok(()) };
-        let was_running = self.running.borrow().get(&partition).copied().unwrap_or(false);
-        self.running.send_modify(|all| {
-            all.remove(&partition);
-        });
+    /// Reacts to the end of an ownership. If the end was ordered, nothing follows. Otherwise another
+    /// ownership begins after a pause. Only this partition is without an owner until then.
+    fn take_end(&mut self, partition: Partition, outcome: Outcome) {
+        let Some(owned) = self.owned.remove(&partition) else { return };
+        let was_running = self.standings.borrow().is_deciding(partition);
         if *owned.orders.borrow() != Order::Continue {
             tracing::info!(partition = partition.0, "ended: {outcome}");
+            standing::set(&self.standings, partition, None);
             for ended in owned.ended {
                 let _ = ended.send(());
             }
             if owned.is_wanted_again {
                 self.begin(partition, 0);
             }
-            return Ok(());
+            return;
         }
         metrics::ended(&outcome);
+        if let Some(reason) = self.needs_operator(partition, &outcome) {
+            return self.wait_for_operator(partition, owned.failures + 1, reason);
+        }
         let failures = match outcome {
-            Outcome::Core(End::OutOfRange(range)) => return Err(self.retention(partition, range)),
-            Outcome::Core(end @ End::Unreadable { .. }) => return Err(Error::Unreadable { partition, end }),
             // The index is older than the log, or another owner was faster. The next claim goes above
             // the epoch of the valid owner. If that does not help, another owner keeps claiming.
             Outcome::Core(End::FenceInvalid { .. }) if owned.failures == 0 => 1,
@@ -273,13 +272,33 @@ impl Assignments {
             }
             _ => tracing::warn!(partition = partition.0, "the ownership ended: {outcome}; taking it up again"),
         }
+        standing::set(&self.standings, partition, Some(failed(outcome.to_string(), false)));
         self.begin(partition, failures);
-        Ok(())
+    }
+
+    /// Begins the next ownership of a partition that only an operator can mend. The pause grows to a
+    /// minute, because each ownership appends a fence.
+    fn wait_for_operator(&mut self, partition: Partition, failures: u32, reason: String) {
+        let pause = Duration::from_secs(1 << failures.min(6));
+        tracing::error!(partition = partition.0, "no owner decides: {reason}; trying again in {pause:?}");
+        standing::set(&self.standings, partition, Some(failed(reason, true)));
+        self.begin_after(partition, failures, pause);
+    }
+
+    /// The reason why an operator must act before an ownership of the partition can succeed; `None`
+    /// if a later ownership may succeed by itself.
+    fn needs_operator(&self, partition: Partition, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Core(End::OutOfRange(range)) => Some(self.retention(partition, *range).to_string()),
+            Outcome::Core(end @ End::Unreadable { .. }) => Some(end.to_string()),
+            Outcome::Index(e @ (index::Error::EpochTooHigh(_) | index::Error::Damaged { .. })) => Some(e.to_string()),
+            _ => None,
+        }
     }
 
     /// The error for a partition whose log lacks records that an ownership needs, if no operator
     /// accepts the loss.
-    fn retention(&self, partition: Partition, range: OutOfRange) -> Error {
+    fn retention(&self, partition: Partition, range: OutOfRange) -> Unrecoverable {
         let OutOfRange { stream, wanted, low, high } = range;
         let topics = self.context.world.topics();
         let topic = match stream {
@@ -287,6 +306,10 @@ impl Assignments {
             Stream::Updates | Stream::History | Stream::ReadBack => &topics.updates,
         };
         let source = ReadError::OutOfRange { topic: Arc::clone(topic), partition, wanted, low, high };
-        Error::Retention { partition, source }
+        Unrecoverable { source }
     }
+}
+
+fn failed(reason: String, needs_operator: bool) -> Standing {
+    Standing::Failed { reason, needs_operator }
 }

@@ -7,6 +7,7 @@ use crate::publisher::Publisher;
 use crate::report::Reports;
 use crate::watchdog::Watchdog;
 use driftless_chunk::world::World;
+use driftless_log::Log;
 use driftless_replayer_core::Settings;
 use driftless_runtime::clock::Clock;
 use driftless_schemas::{ChunkId, Epoch, Partition};
@@ -22,6 +23,7 @@ pub(crate) const STORE_CONCURRENCY: usize = 64;
 /// The context of all ownerships of a process.
 pub(crate) struct Context {
     pub world: Arc<World>,
+    pub log: Arc<dyn Log>,
     pub store: Store,
     pub indexes: Indexes,
     pub feed: Feed,

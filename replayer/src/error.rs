@@ -1,8 +1,6 @@
 //! Errors that end a replayer.
 
 use driftless_log as log;
-use driftless_replayer_core::End;
-use driftless_schemas::Partition;
 
 /// The most times that a member joins again within [`REJOINS_WITHIN_MS`] after the group has fenced
 /// it.
@@ -16,27 +14,9 @@ pub enum Error {
     /// A topic is missing or wrong, or the log cannot be reached.
     #[error(transparent)]
     Log(#[from] log::Error),
-    /// The log no longer holds what recovery needs.
-    #[error(
-        "partition {partition} cannot be recovered: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; give the world a new generation; or, if what stood there may be lost, start this replayer once with --accept-loss"
-    )]
-    Retention {
-        /// The partition.
-        partition: Partition,
-        /// The wanted offset, and the offsets that the log holds.
-        source: log::ReadError,
-    },
     /// The watchdog's thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// A record of `updates` cannot be read.
-    #[error("partition {partition}: {end}")]
-    Unreadable {
-        /// The partition.
-        partition: Partition,
-        /// The end of the ownership, with the record's offset and the reason.
-        end: End,
-    },
     /// The group has fenced this member more than [`REJOINS_MAX`] times within a minute.
     #[error(
         "the group membership ended {REJOINS_MAX} times within a minute: another process uses the member name {member:?} (give each replayer its own with --member), or this one was held up for longer than the session time-out, again and again"
@@ -45,4 +25,14 @@ pub enum Error {
         /// The name of this process.
         member: String,
     },
+}
+
+/// The log no longer holds what recovery of a partition needs.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log does not hold what recovery needs: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; give the world a new generation; or, if what stood there may be lost, start a replayer once with `driftless replayer --accept-loss`"
+)]
+pub(crate) struct Unrecoverable {
+    /// The wanted offset, and the offsets that the log holds.
+    pub source: log::ReadError,
 }

@@ -15,6 +15,7 @@ pub use error::Error;
 mod service;
 pub use service::Replayer;
 mod assignments;
+mod standing;
 mod ownership;
 mod context;
 mod report;

@@ -15,6 +15,10 @@ pub(crate) fn describe() {
     describe_counter!("driftless_drift_total", "Chunks that differed from the log and were replaced");
     describe_counter!("driftless_replayer_reconstructed_total", "Lost snapshots made again out of the log");
     describe_histogram!("driftless_replayer_takeover_seconds", "From an assignment to deciding: index, fence, log");
+    describe_gauge!(
+        "driftless_replayer_partitions",
+        "Partitions that are assigned to this process, by state: recovering, deciding, failed"
+    );
     describe_gauge!("driftless_replayer_stuck_chunks", "Chunks that cannot be loaded, by partition");
     describe_counter!("driftless_replayer_records_total", "Records appended to updates");
     describe_counter!(

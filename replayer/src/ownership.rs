@@ -55,6 +55,8 @@ pub(crate) enum Outcome {
     Index(index::Error),
     /// The reader of this process failed, and delivers no more records.
     Read(ReadError),
+    /// The log did not say which offsets it holds.
+    Log(driftless_log::Error),
     /// The ownership's task panicked: there is a bug.
     Panicked(String),
 }
@@ -78,6 +80,7 @@ impl Outcome {
             Self::Stopped => "stopped",
             Self::Index(_) => "index_open",
             Self::Read(_) => "read",
+            Self::Log(_) => "log",
             Self::Panicked(_) => "panicked",
         }
     }
@@ -90,28 +93,31 @@ impl std::fmt::Display for Outcome {
             Self::Stopped => f.write_str("stopped"),
             Self::Index(e) => e.fmt(f),
             Self::Read(e) => e.fmt(f),
+            Self::Log(e) => e.fmt(f),
             Self::Panicked(e) => f.write_str(e),
         }
     }
 }
 
 /// Owns a partition until the ownership ends. `is_running` becomes true when recovery is over.
+/// `is_retry` is true if the last ownership of this process has failed.
 pub(crate) async fn run(
     context: Arc<Context>,
     partition: Partition,
+    is_retry: bool,
     mut orders: watch::Receiver<Order>,
     is_running: watch::Sender<bool>,
 ) -> Outcome {
     let beginning = Beginning::new(partition);
     let claimed = tokio::select! {
-        claimed = claim::claim(context, partition, beginning) => claimed,
+        claimed = claim::claim(context, partition, is_retry, beginning) => claimed,
         // No fence is appended yet. An ownership that got the order to end must not append one,
         // because it would fence the new owner.
         _ = orders.wait_for(|order| *order != Order::Continue) => return Outcome::Stopped,
     };
     match claimed {
         Ok(Claimed { ownership, acks, reports }) => ownership.run(orders, acks, reports, is_running).await,
-        Err(e) => Outcome::Index(e),
+        Err(outcome) => outcome,
     }
 }
 

@@ -8,22 +8,21 @@ use crate::feed::Feed;
 use crate::metrics;
 use crate::publisher::Publisher;
 use crate::settings::Settings;
+use crate::standing::Standings;
 use crate::watchdog::Watchdog;
 use driftless_chunk::world::World;
 use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_schemas::Partition;
 use driftless_store::Store;
 use driftless_store::index::Indexes;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 /// A running replayer.
 pub struct Replayer {
-    running: watch::Receiver<BTreeMap<Partition, bool>>,
+    standings: watch::Receiver<Standings>,
     task: tokio::task::JoinHandle<Result<(), Error>>,
     #[cfg(debug_assertions)]
     context: Arc<Context>,
@@ -51,35 +50,36 @@ impl Replayer {
         let member = GroupMember::new(Arc::clone(&log), group, topic, settings.member.clone());
         let membership = member.join()?;
         let context = Arc::new(context(settings, world, &log, store)?);
-        let (running_to, running) = watch::channel(BTreeMap::new());
-        let assignments = Assignments::new(Arc::clone(&context), running_to, drain_timeout, member);
+        let (changes, standings) = watch::channel(Standings::default());
+        let assignments = Assignments::new(Arc::clone(&context), changes, drain_timeout, member);
         let task = tokio::spawn(assignments.run(membership, shutdown));
         Ok(Self {
-            running,
+            standings,
             task,
             #[cfg(debug_assertions)]
             context,
         })
     }
 
-    /// Waits until this process owns at least `count` partitions and has recovered all of them.
-    /// Returns false if the replayer ends first.
-    pub async fn ready(&self, count: usize) -> bool {
-        let mut running = self.running.clone();
-        running.wait_for(|owned| owned.len() >= count && owned.values().all(|is| *is)).await.is_ok()
+    /// Waits until this process owns at least `count` partitions and decides for all of them.
+    ///
+    /// # Errors
+    /// Why that will not happen by itself: the replayer has ended, or a partition waits for an
+    /// operator. The text says what to do.
+    pub async fn ready(&self, count: usize) -> Result<(), String> {
+        let mut standings = self.standings.clone();
+        let is_settled = |all: &Standings| all.are_all_deciding(count) || all.needs_operator().is_some();
+        match standings.wait_for(is_settled).await {
+            Ok(all) => all.needs_operator().map_or(Ok(()), |reason| Err(reason.to_owned())),
+            Err(_) => Err("it has ended".to_owned()),
+        }
     }
 
-    /// Returns a readiness check. The check succeeds if all partitions that this process owns are
-    /// recovered. Otherwise its error says how many are not.
-    pub fn ownership(&self) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
-        let running = self.running.clone();
-        move || {
-            let owned = running.borrow();
-            match owned.values().filter(|is| !**is).count() {
-                0 => Ok(()),
-                n => Err(format!("{n} of {} partitions are being recovered", owned.len())),
-            }
-        }
+    /// Returns a readiness check. The check succeeds if this process decides for all partitions that
+    /// it owns. Otherwise its error names the partitions for which it does not, and the reasons.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
+        let standings = self.standings.clone();
+        move || standings.borrow().readiness()
     }
 
     /// Returns a function that flips a bit in the memory of a chunk, if this process owns the
@@ -136,6 +136,7 @@ fn context(settings: Settings, world: Arc<World>, log: &Arc<dyn Log>, store: Sto
         claim_above: Mutex::default(),
         #[cfg(debug_assertions)]
         damage: Mutex::default(),
+        log: Arc::clone(log),
         world,
         store,
     })

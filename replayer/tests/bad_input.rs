@@ -8,8 +8,7 @@ use bytes::Bytes;
 use driftless_chunk::live::{LiveChunk, read_updates};
 use driftless_chunk::position::{Position, Validity};
 use driftless_log::memory::MemoryLog;
-use driftless_log::{Append, Delivery, Headers, Log as _, ReadError, TopicSpec};
-use driftless_replayer::Error;
+use driftless_log::{Append, Delivery, Headers, Log as _, TopicSpec};
 use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::{IndexEntry, StoredRef};
 use driftless_schemas::{ChunkId, Offset, Partition, limits, storage};
@@ -37,10 +36,23 @@ async fn worked_on() -> Scene {
     scene
 }
 
-async fn ends(process: Process) -> Error {
-    let ended = tokio::time::timeout(PATIENCE, process.replayer.join()).await.expect("the replayer ends by itself");
-    process.runtime.shutdown_background();
-    ended.expect_err("the replayer cannot go on")
+/// Waits until the replayer says that an operator must act, and returns what it says. Checks that
+/// its readiness names this partition and no other.
+async fn needs_operator(process: &Process, partition: Partition) -> String {
+    let ready = tokio::time::timeout(PATIENCE, process.replayer.ready(usize::MAX)).await;
+    let reason = ready.expect("the replayer says why it is not ready").expect_err("the partition has no owner");
+    let others: Vec<_> = (0..PARTITIONS).map(Partition).filter(|p| *p != partition).collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = process.replayer.readiness()().err().unwrap_or_default();
+        if said.starts_with("1 of 4 partitions") {
+            assert!(said.contains(&format!("partition {partition}: {reason}")), "{said}");
+            assert!(!others.iter().any(|p| said.contains(&format!("partition {p}:"))), "{said}");
+            return reason;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 impl Scene {
@@ -117,9 +129,10 @@ impl Scene {
 }
 
 /// An owner that cannot read a record of `updates` must end, and its error must name the offset. If
-/// it skipped the record, it would decide commands again that the record may have decided.
+/// it skipped the record, it would decide commands again that the record may have decided. The
+/// other partitions go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
+async fn r2_a_foreign_record_in_updates_leaves_its_partition_without_an_owner() {
     let fence = |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into() })) };
     let newer = [fence(2).encode_to_vec(), vec![0x78, 1]].concat();
     let bodiless = UpdatesRecord { epoch: 1, n: 9_999, body: None }.encode_to_vec();
@@ -130,11 +143,9 @@ async fn r2_a_foreign_record_in_updates_ends_it_with_its_place() {
         let partition = Partition(2);
         let offset = scene.append(&scene.world.topics().updates, partition, foreign.into()).await;
         let process = scene.start("b").await;
-        let error = ends(process).await;
-        assert!(matches!(&error, Error::Unreadable { partition: Partition(2), .. }), "{error:?}");
-        let said = error.to_string();
-        assert!(said.contains("partition 2") && said.contains(&format!("offset {offset}")), "{said}");
-        assert!(said.contains(because), "{said}");
+        let said = needs_operator(&process, partition).await;
+        assert!(said.contains(&format!("offset {offset}")) && said.contains(because), "{said}");
+        process.end().await.unwrap();
     }
 }
 
@@ -151,20 +162,30 @@ async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
         let spec = TopicSpec { name: topic.to_string(), partitions, retention_ms: None, record_bytes_max };
         scene.log.create_topic(&spec).await.unwrap();
     }
-    let error = ends(scene.start("b").await).await;
-    let Error::Retention { partition, source: ReadError::OutOfRange { wanted, high, .. } } = &error else {
-        panic!("{error:?}")
+    let process = scene.start("b").await;
+    let deadline = Instant::now() + PATIENCE;
+    let said = loop {
+        let said = process.replayer.readiness()().err().unwrap_or_default();
+        if said.matches("is wanted").count() == 4 {
+            break said;
+        }
+        assert!(Instant::now() < deadline, "{said}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert!(wanted > high);
-    let said = error.to_string();
-    assert!(said.contains(&format!("partition {partition}")), "{said}");
-    assert!(said.contains(&format!("{wanted} is wanted")) && said.contains("another log"), "{said}");
+    assert!(said.starts_with("4 of 4 partitions do not decide") && said.contains("another log"), "{said}");
+    // The next ownerships of the process append no fence. Fences would make the log longer, until it
+    // holds the offsets that the index names.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    for partition in scene.world.partitions() {
+        assert_eq!(scene.records(&topics.updates, partition).await.len(), 1, "one fence, from before the refusal");
+    }
     assert!(scene.decided().await.is_empty(), "nothing was decided");
+    process.end().await.unwrap();
 }
 
 /// Retention has deleted records that the checkpoint points to, and no operator accepts the loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets() {
+async fn r5_a_log_that_begins_behind_the_checkpoint_stops_its_partition_only() {
     for is_commands in [true, false] {
         let mut scene = worked_on().await;
         let partition = scene.partition(0);
@@ -178,12 +199,30 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_is_refused_with_the_offsets(
             scene.append(&scene.world.topics().updates, partition, zombie.encode_to_vec().into()).await;
         }
         scene.log.inner.truncate_before(&topic, partition, Offset(high.0 + 3)).unwrap();
-        let error = ends(scene.start("b").await).await;
-        assert!(
-            matches!(&error, Error::Retention { partition: at, source: ReadError::OutOfRange { wanted, low, .. } }
-                if *at == partition && wanted < low),
-            "{error:?}"
-        );
+        // Two replayers run, and neither ends. The other partitions go on.
+        let (first, second) = (scene.start("b").await, scene.start("c").await);
+        let deadline = Instant::now() + PATIENCE;
+        let is_refused = |process: &Process| {
+            let said = process.replayer.readiness()().err().unwrap_or_default();
+            said.starts_with("1 of ")
+                && said.contains(&format!("partition {partition}: "))
+                && said.contains("is wanted")
+        };
+        while !is_refused(&first) && !is_refused(&second) {
+            assert!(
+                Instant::now() < deadline,
+                "{:?}, {:?}",
+                first.replayer.readiness()(),
+                second.replayer.readiness()()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let elsewhere = (1..CHUNKS).find(|n| scene.partition(*n) != partition).unwrap();
+        let before = scene.decided_of(&scene.chunk(elsewhere)).await;
+        scene.submit(elsewhere);
+        scene.decided_at_least(&scene.chunk(elsewhere), before + 1).await;
+        first.end().await.unwrap();
+        second.end().await.unwrap();
     }
 }
 
@@ -323,6 +362,6 @@ async fn r4_a_spoilt_checkpoint_keeps_its_partition_without_an_owner() {
     scene.decided_at_least(&scene.chunk(elsewhere), others + 3).await;
     let after = scene.log.inner.watermarks(&topics.updates, partition).await.unwrap();
     assert_eq!(after, before, "the log has not even a fence: its epoch would be one that was given out before");
-    assert!(process.replayer.ownership()().is_err(), "the replayer is not ready");
+    assert!(process.replayer.readiness()().is_err(), "the replayer is not ready");
     process.end().await.unwrap();
 }

@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use prost::Message as _;
 use scene::{PATIENCE, Scene};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const CHUNKS: i32 = 12;
 
@@ -29,6 +30,22 @@ async fn objects(store: &Arc<dyn ObjectStore>, prefix: &str) -> Objects {
         objects.push((object.location, content));
     }
     objects
+}
+
+/// Reads the objects as soon as no task of an ended process changes them any more. A copy of an index
+/// that is being written may name files that it does not have.
+async fn objects_at_rest(store: &Arc<dyn ObjectStore>, prefix: &str) -> Objects {
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = objects(store, prefix).await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = objects(store, prefix).await;
+        if now == before {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "the store does not come to rest");
+        before = now;
+    }
 }
 
 async fn put(store: &Arc<dyn ObjectStore>, objects: Objects) {
@@ -52,7 +69,7 @@ impl Scene {
     /// Replaces the index by a saved one, which may be empty.
     async fn restore_index(&self, saved: Objects) {
         let store = self.store.object_store();
-        for (path, _) in objects(&store, "index").await {
+        for (path, _) in objects_at_rest(&store, "index").await {
             store.delete(&path).await.unwrap();
         }
         put(&store, saved).await;
@@ -92,7 +109,7 @@ impl Scene {
 async fn r4_an_index_from_four_ownerships_ago_loses_no_command() {
     let mut scene = Scene::new().await;
     scene.work("a").await;
-    let saved = objects(&scene.store.object_store(), "index").await;
+    let saved = objects_at_rest(&scene.store.object_store(), "index").await;
     for name in ["b", "c", "d", "e"] {
         scene.work(name).await;
     }
@@ -121,7 +138,7 @@ async fn r4_a_replayer_with_a_copy_of_the_store_joins_and_every_command_is_decid
     let mut scene = Scene::new().await;
     scene.work("a").await;
     let copy = Store::memory();
-    put(&copy.object_store(), objects(&scene.store.object_store(), "").await).await;
+    put(&copy.object_store(), objects_at_rest(&scene.store.object_store(), "").await).await;
     scene.work("a").await;
     let first = scene.start("a").await;
     first.owns(4).await;
@@ -177,10 +194,10 @@ async fn r4_an_epoch_that_no_owner_can_pass_stops_its_partition_only() {
             scene.submit(elsewhere);
         }
         scene.all_decided().await;
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while process.replayer.ownership()().is_ok() {
-            assert!(std::time::Instant::now() < deadline, "the replayer says that it decides for every partition");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        let deadline = Instant::now() + PATIENCE;
+        while process.replayer.readiness()().is_ok() {
+            assert!(Instant::now() < deadline, "the replayer says that it decides for every partition");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let fences = scene.records(&scene.world.topics().updates, partition).await.len();
         assert_eq!(fences, 2, "the stranger's fence, and one of the owner that learned of it");

@@ -28,9 +28,10 @@ pub(super) struct Stack {
     ingest: Ingest,
 }
 
-/// A service that ended before it was ready.
+/// A service that will not become ready.
 enum Ended {
-    Replayer,
+    /// The replayer will not decide for all partitions by itself, for this reason.
+    Replayer(String),
     Gateway,
 }
 
@@ -61,13 +62,15 @@ impl Stack {
     /// once.
     pub async fn ready(self) -> Result<Self> {
         let mut readiness = self.gateway.readiness();
-        let replayer = async { self.replayer.ready(self.partitions).await.then_some(()).ok_or(Ended::Replayer) };
+        let replayer = async { self.replayer.ready(self.partitions).await.map_err(Ended::Replayer) };
         let gateway = async { readiness.wait_for(|ready| *ready).await.map(drop).map_err(|_| Ended::Gateway) };
         let both = async { tokio::try_join!(replayer, gateway) };
         let waited = tokio::time::timeout(READY_WITHIN, both).await;
         match waited {
             Ok(Ok(_)) => Ok(self),
-            Ok(Err(Ended::Replayer)) => Err(by_itself("the replayer", Ok(self.replayer.join().await))),
+            Ok(Err(Ended::Replayer(reason))) => bail!(
+                "the replayer cannot decide: {reason}; or begin with an empty world: driftless dev --fresh"
+            ),
             Ok(Err(Ended::Gateway)) => Err(by_itself("the gateway", Ok(self.gateway.join().await))),
             Err(_) => bail!("not ready within {READY_WITHIN:?}: the log of the services above says why"),
         }

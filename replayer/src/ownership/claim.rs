@@ -4,16 +4,16 @@
 //! reopens the index.
 
 use super::reading::Reading;
-use super::{LOADS_AT_FIRST, Ownership};
+use super::{LOADS_AT_FIRST, Outcome, Ownership};
 use crate::beginning::Beginning;
 use crate::context::Context;
 use crate::dead_letters::Copies;
 use crate::publisher::OwnAck;
 use crate::report::Report;
-use driftless_replayer_core::{PartitionCore, Stats};
+use driftless_replayer_core::{End, OutOfRange, PartitionCore, Stats, Stream};
 use driftless_schemas::storage::Unanswered;
+use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{ChunkId, Offset, Partition};
-use driftless_store::index;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -36,16 +36,26 @@ struct Calls {
 
 /// Claims the partition: opens the index and makes the core.
 ///
+/// A retry first asks the log whether it holds what recovery needs. Without that, each retry would
+/// append a fence to a log that was made anew, until the offsets of the fences reach the offsets
+/// that the index names.
+///
 /// # Errors
-/// The index's error, if the index cannot be opened.
+/// The outcome of an ownership that cannot begin: the index cannot be opened, or the log does not
+/// hold what recovery needs.
 pub(super) async fn claim(
     context: Arc<Context>,
     partition: Partition,
+    is_retry: bool,
     mut beginning: Beginning,
-) -> Result<Claimed, index::Error> {
+) -> Result<Claimed, Outcome> {
     let above = context.epoch_to_pass(partition);
     let (claimed, calls) = tokio::join!(context.indexes.claim_above(partition, above), unanswered(&context, partition));
-    let (index, checkpoint) = claimed?;
+    let (index, checkpoint) = claimed.map_err(Outcome::Index)?;
+    if is_retry && let Some(outcome) = missing(&context, partition, &checkpoint).await {
+        index.close().await;
+        return Err(outcome);
+    }
     beginning.claimed(checkpoint.epoch);
     let commands_from = checkpoint.commands_next;
     let reading = Reading::new(context.feed.clone(), context.world.topics().clone(), partition, commands_from);
@@ -81,6 +91,27 @@ pub(super) async fn claim(
         beginning,
     };
     Ok(Claimed { ownership, acks, reports: heard })
+}
+
+/// Asks the log for the offsets that recovery needs. `Some`: the log does not hold them, or does not
+/// answer.
+async fn missing(context: &Context, partition: Partition, checkpoint: &Checkpoint) -> Option<Outcome> {
+    let topics = context.world.topics();
+    let needs = [
+        (Stream::Updates, &topics.updates, checkpoint.updates_low),
+        (Stream::Commands, &topics.commands, checkpoint.commands_next),
+    ];
+    for (stream, topic, wanted) in needs {
+        let (low, high) = match context.log.watermarks(topic, partition).await {
+            Ok(watermarks) => watermarks,
+            Err(e) => return Some(Outcome::Log(e)),
+        };
+        let is_accepted = wanted < low && context.settings.accept_loss;
+        if wanted > high || (wanted < low && !is_accepted) {
+            return Some(Outcome::Core(End::OutOfRange(OutOfRange { stream, wanted, low, high })));
+        }
+    }
+    None
 }
 
 async fn unanswered(context: &Context, partition: Partition) -> Calls {

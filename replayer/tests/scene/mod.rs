@@ -272,7 +272,8 @@ impl Scene {
 
 impl Process {
     pub async fn owns(&self, count: usize) {
-        assert!(tokio::time::timeout(PATIENCE, self.replayer.ready(count)).await.expect("the replayer becomes ready"));
+        let ready = tokio::time::timeout(PATIENCE, self.replayer.ready(count)).await;
+        ready.expect("the replayer becomes ready").expect("no partition needs an operator");
     }
 
     /// Shuts the process down in order.

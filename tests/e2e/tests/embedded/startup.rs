@@ -108,10 +108,10 @@ async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
     dev.stop().await;
 }
 
-/// If recovery cannot read a partition, the replayer ends for good. It ends long before the time
-/// limit for becoming ready.
+/// If recovery cannot read a partition, `driftless dev` ends. It ends long before the time limit for
+/// becoming ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replayer_that_ends_at_its_start_says_why() {
+async fn a_replayer_that_cannot_recover_a_partition_says_why() {
     let mut dev = Dev::embedded().await;
     scenarios::burst_commits_in_order(dev.entrance(), &chunk("canvas/0/0"), "ann").await;
     dev.stop().await;
@@ -122,7 +122,7 @@ async fn a_replayer_that_ends_at_its_start_says_why() {
     }
     let data = data.display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
-    fails(&flags, &["error: the replayer ended: ", "ERROR", "Retention was shorter", "is wanted"]).await;
+    fails(&flags, &["error: the replayer cannot decide: ", "ERROR", "Retention was shorter", "is wanted"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
