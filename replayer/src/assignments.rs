@@ -1,6 +1,6 @@
 //! The partitions that the group assigns to this process. An ownership begins for each assigned
-//! partition. If it fails, another one begins after a pause, and the other partitions go on. It ends
-//! in order when the group revokes the partition or the process shuts down.
+//! partition. If it fails, another one begins after a pause, and the other partitions go on. It
+//! ends in order when the group revokes the partition or the process shuts down.
 
 use crate::context::Context;
 use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS, Unrecoverable};
@@ -232,8 +232,8 @@ impl Assignments {
         }
     }
 
-    /// Reacts to the end of an ownership. If the end was ordered, nothing follows. Otherwise another
-    /// ownership begins after a pause. Only this partition is without an owner until then.
+    /// Reacts to the end of an ownership. If the end was ordered, nothing follows. Otherwise
+    /// another ownership begins after a pause. Only this partition is without an owner until then.
     fn take_end(&mut self, partition: Partition, outcome: Outcome) {
         let Some(owned) = self.owned.remove(&partition) else { return };
         let was_running = self.standings.borrow().is_deciding(partition);
@@ -248,13 +248,14 @@ impl Assignments {
             }
             return;
         }
-        metrics::ended(&outcome);
+        metrics::ended(outcome.name());
         if let Some(reason) = self.needs_operator(partition, &outcome) {
             return self.wait_for_operator(partition, owned.failures + 1, reason);
         }
         let failures = match outcome {
-            // The index is older than the log, or another owner was faster. The next claim goes above
-            // the epoch of the valid owner. If that does not help, another owner keeps claiming.
+            // The index is older than the log, or another owner was faster. The next claim goes
+            // above the epoch of the valid owner. If that does not help, another owner keeps
+            // claiming.
             Outcome::Core(End::FenceInvalid { .. }) if owned.failures == 0 => 1,
             // Another owner has claimed the partition: two owners that claim in turn would fence
             // each other again and again. During the pause, the group can revoke the partition from
@@ -276,8 +277,8 @@ impl Assignments {
         self.begin(partition, failures);
     }
 
-    /// Begins the next ownership of a partition that only an operator can mend. The pause grows to a
-    /// minute, because each ownership appends a fence.
+    /// Begins the next ownership of a partition that only an operator can mend. The pause grows to
+    /// a minute, because each ownership appends a fence.
     fn wait_for_operator(&mut self, partition: Partition, failures: u32, reason: String) {
         let pause = Duration::from_secs(1 << failures.min(6));
         tracing::error!(partition = partition.0, "no owner decides: {reason}; trying again in {pause:?}");

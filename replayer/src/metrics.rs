@@ -1,6 +1,5 @@
 //! The replayer's metrics and their descriptions.
 
-use crate::ownership::Outcome;
 use driftless_replayer_core::Stats;
 use driftless_schemas::Partition;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -40,9 +39,9 @@ pub(crate) fn describe() {
     );
 }
 
-/// Counts an ownership that ended without an order.
-pub(crate) fn ended(outcome: &Outcome) {
-    counter!("driftless_replayer_ownerships_ended_total", "reason" => outcome.name()).increment(1);
+/// Counts an ownership that ended without an order. `reason` is the name of its outcome.
+pub(crate) fn ended(reason: &'static str) {
+    counter!("driftless_replayer_ownerships_ended_total", "reason" => reason).increment(1);
 }
 
 /// Reports the counters and gauges that changed from `before`, the last reported state, to `now`.

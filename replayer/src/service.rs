@@ -75,8 +75,9 @@ impl Replayer {
         }
     }
 
-    /// Returns a readiness check. The check succeeds if this process decides for all partitions that
-    /// it owns. Otherwise its error names the partitions for which it does not, and the reasons.
+    /// Returns a readiness check. The check succeeds if this process decides for all partitions
+    /// that it owns. Otherwise its error names the partitions for which it does not, and the
+    /// reasons.
     pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
         let standings = self.standings.clone();
         move || standings.borrow().readiness()

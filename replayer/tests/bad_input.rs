@@ -173,8 +173,8 @@ async fn r5_an_index_that_is_ahead_of_the_log_is_refused_with_the_offsets() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert!(said.starts_with("4 of 4 partitions do not decide") && said.contains("another log"), "{said}");
-    // The next ownerships of the process append no fence. Fences would make the log longer, until it
-    // holds the offsets that the index names.
+    // The next ownerships of the process append no fence. Fences would make the log longer, until
+    // it holds the offsets that the index names.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     for partition in scene.world.partitions() {
         assert_eq!(scene.records(&topics.updates, partition).await.len(), 1, "one fence, from before the refusal");

@@ -32,8 +32,8 @@ async fn objects(store: &Arc<dyn ObjectStore>, prefix: &str) -> Objects {
     objects
 }
 
-/// Reads the objects as soon as no task of an ended process changes them any more. A copy of an index
-/// that is being written may name files that it does not have.
+/// Reads the objects as soon as no task of an ended process changes them any more. A copy of an
+/// index that is being written may name files that it does not have.
 async fn objects_at_rest(store: &Arc<dyn ObjectStore>, prefix: &str) -> Objects {
     let deadline = Instant::now() + PATIENCE;
     let mut before = objects(store, prefix).await;

@@ -68,9 +68,9 @@ impl Stack {
         let waited = tokio::time::timeout(READY_WITHIN, both).await;
         match waited {
             Ok(Ok(_)) => Ok(self),
-            Ok(Err(Ended::Replayer(reason))) => bail!(
-                "the replayer cannot decide: {reason}; or begin with an empty world: driftless dev --fresh"
-            ),
+            Ok(Err(Ended::Replayer(reason))) => {
+                bail!("the replayer cannot decide: {reason}; or begin with an empty world: driftless dev --fresh")
+            }
             Ok(Err(Ended::Gateway)) => Err(by_itself("the gateway", Ok(self.gateway.join().await))),
             Err(_) => bail!("not ready within {READY_WITHIN:?}: the log of the services above says why"),
         }

@@ -93,8 +93,8 @@ pub(super) async fn claim(
     Ok(Claimed { ownership, acks, reports: heard })
 }
 
-/// Asks the log for the offsets that recovery needs. `Some`: the log does not hold them, or does not
-/// answer.
+/// Asks the log for the offsets that recovery needs. `Some`: the log does not hold them, or does
+/// not answer.
 async fn missing(context: &Context, partition: Partition, checkpoint: &Checkpoint) -> Option<Outcome> {
     let topics = context.world.topics();
     let needs = [

@@ -199,8 +199,8 @@ pub mod updates_record {
 /// The first record of an ownership, n = 0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fence {
-    /// The process that owns the partition from here on, for people, with a part that is used once. The
-    /// owner recognises its fence by this text.
+    /// The process that owns the partition from here on, for people, with a part that is used once.
+    /// The owner recognises its fence by this text.
     #[prost(string, tag = "1")]
     pub owner: ::prost::alloc::string::String,
 }

@@ -36,11 +36,13 @@ pub enum Fault {
     TornCheckpoint,
     IndexRolledBack,
     IndexLost,
+    ForeignFence,
+    ForeignRecord,
 }
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 31] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -70,6 +72,8 @@ impl Fault {
         Self::TornCheckpoint,
         Self::IndexRolledBack,
         Self::IndexLost,
+        Self::ForeignFence,
+        Self::ForeignRecord,
     ];
 
     /// The name of this fault, which tables and JSON show.
@@ -105,6 +109,8 @@ impl Fault {
             Self::TornCheckpoint => "checkpoint_written_and_not_heard_of",
             Self::IndexRolledBack => "index_put_back_to_an_older_state",
             Self::IndexLost => "index_deleted",
+            Self::ForeignFence => "fence_of_another_program",
+            Self::ForeignRecord => "record_of_another_program_in_updates",
         }
     }
 }
@@ -158,13 +164,16 @@ pub struct Likelihoods {
     pub renewals: u32,
     /// In 1,000 steps, how often the index of a partition is put back to an older state or deleted.
     pub index_rollbacks: u32,
+    /// In 1,000 steps, how often another program writes to `updates`.
+    pub foreign_updates: u32,
 }
 
 impl Likelihoods {
     /// Draws the likelihoods of a run from `rng`. Some faults have generators of their own, so that
     /// switching one of them on leaves all other draws of a seed as they were: `again` is for
     /// producers that append records again, `tokens` for expiring tokens, and `restores` for
-    /// indexes that an operator puts back or deletes.
+    /// indexes that an operator puts back or deletes and for other programs that write to
+    /// `updates`.
     #[must_use]
     pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng, restores: &mut Rng) -> Self {
         Self {
@@ -188,6 +197,7 @@ impl Likelihoods {
             token_life_s: tokens.pick(&[None, None, Some(1), Some(5), Some(20)]),
             renewals: tokens.pick(&[0, 5, 50]),
             index_rollbacks: restores.pick(&[0, 0, 0, 1, 6]),
+            foreign_updates: restores.pick(&[0, 0, 0, 1, 6]),
         }
     }
 }

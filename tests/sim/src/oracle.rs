@@ -234,6 +234,12 @@ impl Oracle {
         self.check_checkpoint(p, &state.checkpoint.to_proto(), log)
     }
 
+    /// The epoch and n of the last valid record of a partition of `updates`.
+    #[must_use]
+    pub fn position(&self, partition: usize) -> (u64, u64) {
+        self.partitions[partition].standing.last().copied().unwrap_or_default()
+    }
+
     /// Notes that the index of some chunks was put back to this state.
     pub fn index_restored<'a>(&mut self, chunks: impl Iterator<Item = &'a ChunkId>, state: &IndexState) {
         for chunk in chunks {

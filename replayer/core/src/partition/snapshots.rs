@@ -101,7 +101,8 @@ impl PartitionCore {
     }
 
     /// Writes a checkpoint, in one batch with the refs whose objects are durable and whose
-    /// decisions are acknowledged and count (R6). Does nothing while another checkpoint is being written.
+    /// decisions are acknowledged and count (R6). Does nothing while another checkpoint is being
+    /// written.
     pub(super) fn begin_checkpoint(&mut self, now: MonotonicMs) {
         if self.checkpoints.is_writing() {
             return;
@@ -138,8 +139,8 @@ impl PartitionCore {
             updates_low_epoch: low.epoch,
             updates_low_n: low.n,
         };
-        // A chunk that cannot be loaded may be a sign that the index is not this owner's any more. If
-        // it is not, the write fails, and the next owner opens the index anew.
+        // A chunk that cannot be loaded may be a sign that the index is not this owner's any more.
+        // If it is not, the write fails, and the next owner opens the index anew.
         let is_proof_wanted = self.chunks.failing() > 0;
         if self.checkpoints.begin(checkpoint, &entries, is_proof_wanted, now) {
             self.outputs.push_back(Output::WriteCheckpoint { checkpoint, entries });

@@ -108,8 +108,8 @@ async fn a_data_folder_of_another_log_is_refused_before_anything_starts() {
     dev.stop().await;
 }
 
-/// If recovery cannot read a partition, `driftless dev` ends. It ends long before the time limit for
-/// becoming ready.
+/// If recovery cannot read a partition, `driftless dev` ends. It ends long before the time limit
+/// for becoming ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replayer_that_cannot_recover_a_partition_says_why() {
     let mut dev = Dev::embedded().await;

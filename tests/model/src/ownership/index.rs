@@ -17,8 +17,8 @@ pub type Refs = [Content; CHUNKS];
 /// The durable state of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Index {
-    /// The newest owner that opened the index, counted from 1; 0 if none did, or if the index was put
-    /// back to an older state since. The index refuses all other writers.
+    /// The newest owner that opened the index, counted from 1; 0 if none did, or if the index was
+    /// put back to an older state since. The index refuses all other writers.
     pub writer: u8,
     pub epoch: u8,
     pub checkpoint: Checkpoint,

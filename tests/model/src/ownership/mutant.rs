@@ -10,8 +10,9 @@ pub enum Mutant {
     /// Readers start at `updates_low` with the epoch under which the checkpoint was written,
     /// although older epochs may follow in the log.
     LowWithNewestEpoch,
-    /// An owner counts an acknowledged record although there is a gap before the record. In the gap,
-    /// the producer may have appended records again, or another owner may have fenced this one.
+    /// An owner counts an acknowledged record although there is a gap before the record. In the
+    /// gap, the producer may have appended records again, or another owner may have fenced this
+    /// one.
     TrustEveryOffset,
     /// An owner takes any valid fence of its epoch for its own.
     OwnFenceByEpoch,
@@ -42,8 +43,8 @@ pub enum Mutant {
     RefBeforeAck,
     /// `commands_next` counts decided commands even if their decisions are not acknowledged.
     NextBeforeAck,
-    /// An owner's new epoch is never durable, so the next owner claims the same one. Each owner takes
-    /// any fence of its epoch for its own.
+    /// An owner's new epoch is never durable, so the next owner claims the same one. Each owner
+    /// takes any fence of its epoch for its own.
     ReuseEpoch,
     /// A new owner skips decided commands by one offset for the whole partition, instead of one for
     /// each chunk.

@@ -102,7 +102,8 @@ pub struct Facts<'a> {
 pub enum Refusal {
     /// Retention has deleted records that the owner must read.
     CutLog,
-    /// The owner's own fence is invalid, because this epoch or a higher one is the current one there.
+    /// The owner's own fence is invalid, because this epoch or a higher one is the current one
+    /// there.
     FenceInvalid(u8),
 }
 

@@ -193,8 +193,8 @@ fn gateway_fault(gateway: &Gateway, truth: &Truth, facts: Facts<'_>) -> Option<F
 }
 
 /// Returns a fault if some command is not decided, although an owner has nothing left to do. The
-/// owner's fence must be the current one, and its index must still accept its writes. No later owner
-/// may have begun.
+/// owner's fence must be the current one, and its index must still accept its writes. No later
+/// owner may have begun.
 fn left_undecided(state: &State, truth: &Truth, facts: Facts<'_>) -> Option<Fault> {
     let writer = |i: u8| state.index_of(i).writer == i + 1;
     let number = (0..state.owners.len() as u8).rev().find(|i| writer(*i))?;

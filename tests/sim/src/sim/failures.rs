@@ -7,7 +7,9 @@ use crate::setting;
 use crate::violation::Verdict;
 use bytes::Bytes;
 use driftless_client_core::Socket;
-use driftless_schemas::proto::{Command, CommandRecord, Settle, command, command_record};
+use driftless_schemas::proto::{
+    Command, CommandRecord, Decisions, Fence, Settle, UpdatesRecord, command, command_record, updates_record::Body,
+};
 use driftless_schemas::{ChunkId, Partition, SessionId};
 use prost::Message as _;
 
@@ -42,6 +44,9 @@ impl Sim {
         }
         if self.restores.permille(self.likelihoods.index_rollbacks) {
             self.restore_an_index();
+        }
+        if self.restores.permille(self.likelihoods.foreign_updates) {
+            self.write_to_updates();
         }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
@@ -280,6 +285,27 @@ impl Sim {
         let of_partition = chunks.iter().filter(|id| self.world.place(id).is_ok_and(|at| at.partition == partition));
         self.oracle.index_restored(of_partition, &self.store.view(partition, 0));
         self.count(if which.is_some() { Fault::IndexRolledBack } else { Fault::IndexLost });
+    }
+
+    /// Lets a program that is no owner write to `updates`: a fence that counts, a fence that does
+    /// not, or a record behind a hole.
+    fn write_to_updates(&mut self) {
+        let p = self.restores.below(self.log.updates.len());
+        let (epoch, n) = self.oracle.position(p);
+        let fence = Body::Fence(Fence { owner: "another program".into() });
+        let above = self.restores.below(3) as u64;
+        let (epoch, n, body) = match self.restores.below(3) {
+            0 => (epoch + 1 + above, 0, fence),
+            1 => (epoch.saturating_sub(above), 0, fence),
+            _ => (epoch, n + 2 + above, Body::Decisions(Decisions::default())),
+        };
+        let is_valid = epoch > self.oracle.position(p).0;
+        if is_valid {
+            self.oracle.lost_an_owner();
+        }
+        let value = UpdatesRecord { epoch, n, body: Some(body) }.encode_to_vec();
+        self.log.updates[p].append(Bytes::new(), value.into());
+        self.count(if is_valid { Fault::ForeignFence } else { Fault::ForeignRecord });
     }
 
     /// Lets retention delete as much as the checkpoint allows: `updates` below `updates_low`, and
