@@ -115,6 +115,7 @@ async fn a_damaged_file_is_an_error_and_never_another_entry() {
                     Error::Damaged { problem, .. } | Error::Unavailable(problem) => assert!(!problem.is_empty()),
                     // The compactor's epochs are in these files, so damage can look like a fence.
                     Error::Fenced => assert_eq!(kind, "compactions", "{what}"),
+                    Error::EpochTooHigh(_) => panic!("{what}: {error}"),
                 }
             }
         }
