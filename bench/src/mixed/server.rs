@@ -1,7 +1,7 @@
 //! The measured process of `mixed`: ingest, replayer and gateway over the embedded log.
 
 use super::{RINGS_BYTES, SOCKET_QUEUE_BYTES, WRITE_TIMEOUT};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 use driftless_auth::{self as auth, Verifier};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
         Ingest::start(driftless_ingest::Settings::default(), Arc::clone(&world), log, verifier, shutdown.handle())
             .await?;
     let partitions = usize::try_from(world.spec().partitions)?;
-    ensure!(replayer.ready(partitions).await, "the replayer has ended");
+    replayer.ready(partitions).await.map_err(|reason| anyhow!("the replayer cannot decide: {reason}"))?;
     gateway.readiness().wait_for(|ready| *ready).await?;
     let sockets = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", serde_json::to_string(&Ready { address: sockets.local_addr()? })?);
