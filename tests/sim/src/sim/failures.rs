@@ -46,7 +46,7 @@ impl Sim {
             self.restore_an_index();
         }
         if self.restores.permille(self.likelihoods.foreign_updates) {
-            self.write_to_updates();
+            self.write_to_updates()?;
         }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
@@ -289,8 +289,9 @@ impl Sim {
 
     /// Lets a program that is no owner write to `updates`: a fence that counts, a fence that does
     /// not, or a record behind a hole.
-    fn write_to_updates(&mut self) {
+    fn write_to_updates(&mut self) -> Verdict {
         let p = self.restores.below(self.log.updates.len());
+        self.oracle.check_log(&self.log)?;
         let (epoch, n) = self.oracle.position(p);
         let fence = Body::Fence(Fence { owner: "another program".into() });
         let above = self.restores.below(3) as u64;
@@ -306,6 +307,7 @@ impl Sim {
         let value = UpdatesRecord { epoch, n, body: Some(body) }.encode_to_vec();
         self.log.updates[p].append(Bytes::new(), value.into());
         self.count(if is_valid { Fault::ForeignFence } else { Fault::ForeignRecord });
+        Ok(())
     }
 
     /// Lets retention delete as much as the checkpoint allows: `updates` below `updates_low`, and
