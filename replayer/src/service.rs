@@ -48,8 +48,10 @@ impl Replayer {
         let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
         let topic = Arc::clone(&world.topics().commands);
         let member = GroupMember::new(Arc::clone(&log), group, topic, settings.member.clone());
+        let indexes = Indexes::at_store_time(&store, world.spec().generation).await;
+        metrics::clock_skew(indexes.clock_skew_ms());
         let membership = member.join()?;
-        let context = Arc::new(context(settings, world, &log, store)?);
+        let context = Arc::new(context(settings, world, &log, store, indexes)?);
         let (changes, standings) = watch::channel(Standings::default());
         let assignments = Assignments::new(Arc::clone(&context), changes, drain_timeout, member);
         let task = tokio::spawn(assignments.run(membership, shutdown));
@@ -121,10 +123,16 @@ async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Error> {
     Ok(())
 }
 
-fn context(settings: Settings, world: Arc<World>, log: &Arc<dyn Log>, store: Store) -> Result<Context, Error> {
+fn context(
+    settings: Settings,
+    world: Arc<World>,
+    log: &Arc<dyn Log>,
+    store: Store,
+    indexes: Indexes,
+) -> Result<Context, Error> {
     let generation = world.spec().generation;
     Ok(Context {
-        indexes: Indexes::new(store.object_store(), generation),
+        indexes,
         watchdog: Watchdog::start(store.clone(), generation, settings.model_call_ms_max, settings.when_stuck)?,
         feed: Feed::start(&**log)?,
         publisher: Publisher::start(Arc::clone(log))?,

@@ -32,6 +32,13 @@ pub fn unanswered(generation: u32, partition: Partition) -> String {
     format!("unanswered/{generation}/{partition}")
 }
 
+/// The key of an empty object that a process stores for a moment at its start, to compare its clock
+/// with the store's: `clock/<16 hex>`.
+#[must_use]
+pub fn clock(id: u64) -> String {
+    format!("clock/{id:016x}")
+}
+
 /// A call of a model that never returned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unanswered {

@@ -11,11 +11,13 @@
 //! without such flushes. All databases of a process share one block cache, because the default
 //! cache is 640 MB per database.
 
+use crate::clock::{self, IndexClock};
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
 use driftless_schemas::{ChunkId, Epoch, Partition, format, limits, proto, storage};
 use object_store::ObjectStore;
 use prost::Message;
+use slatedb::admin::Admin;
 use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, GarbageCollectorOptions, Settings};
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
@@ -34,6 +36,13 @@ const STORE_RETRIES: u32 = 8;
 const LOST_RACE: &str = "version already exists";
 /// The memtable is flushed after this many checkpoints, so that opening stays fast.
 const MEMTABLE_FLUSH_EVERY: u64 = 64;
+/// A part of the error text by which SlateDB 0.18 reports that the clock is below a time which the
+/// database has seen. The time follows in backquotes.
+const CLOCK_BEHIND: &str = "invalid clock tick, must be monotonic. last_tick=`";
+/// How often a database is opened with a clock that is moved ahead, before the error counts.
+const CLOCK_TRIES: u32 = 3;
+/// The interval at which an owner deletes files of its database that no state uses any more.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens the databases of one generation of a world.
 #[derive(Clone)]
@@ -42,12 +51,15 @@ pub struct Indexes {
     generation: u32,
     cache: Arc<dyn DbCache>,
     opened: Arc<AtomicU64>,
+    /// Corrects the machine's wall clock to the store's time, in milliseconds.
+    correction_ms: i64,
 }
 
 /// The database of a partition, opened by its owner.
 pub struct Index {
     db: Db,
     checkpoints: AtomicU64,
+    collector: tokio::task::AbortHandle,
 }
 
 /// A read-only view of a partition's database. The view follows the owner's writes.
@@ -100,7 +112,42 @@ impl Indexes {
     pub fn new(store: Arc<dyn ObjectStore>, generation: u32) -> Self {
         let options = MokaCacheOptions { max_capacity: CACHE_BYTES, ..MokaCacheOptions::default() };
         let cache = Arc::new(MokaCache::new_with_opts(options));
-        Self { store, generation, cache, opened: Arc::default() }
+        Self { store, generation, cache, opened: Arc::default(), correction_ms: 0 }
+    }
+
+    /// Creates access to the databases of one generation of a world, which then use the store's
+    /// time in place of the machine's wall clock. If the store does not show its time, they use the
+    /// wall clock.
+    pub async fn at_store_time(store: &crate::Store, generation: u32) -> Self {
+        let skew_ms = match store.clock_skew_ms().await {
+            Ok(0) => 0,
+            Ok(skew_ms) => {
+                let (seconds, side) = (skew_ms.unsigned_abs() / 1000, if skew_ms > 0 { "ahead of" } else { "behind" });
+                tracing::warn!(
+                    "the clock of this machine is {seconds} s {side} the object store's; the index uses the store's time. Set the machine's clock, because tokens and sessions use it"
+                );
+                skew_ms
+            }
+            Err(e) => {
+                tracing::warn!("cannot compare the machine's clock with the object store's: {e}");
+                0
+            }
+        };
+        Self::new(store.object_store(), generation).with_clock_skew_ms(skew_ms)
+    }
+
+    /// Lets the databases use the machine's wall clock less this skew, which
+    /// [`crate::Store::clock_skew_ms`] measures.
+    #[must_use]
+    pub fn with_clock_skew_ms(self, skew_ms: i64) -> Self {
+        Self { correction_ms: skew_ms.saturating_neg(), ..self }
+    }
+
+    /// How far the machine's wall clock is ahead of the time that the databases use, in
+    /// milliseconds.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.correction_ms.saturating_neg()
     }
 
     /// Opens a partition's database as its owner, with the epoch after the stored one; see
@@ -121,23 +168,24 @@ impl Indexes {
     /// [`Error::Fenced`] if another owner opens the database at the same time;
     /// [`Error::EpochTooHigh`], [`Error::Unavailable`], [`Error::Damaged`].
     pub async fn claim_above(&self, partition: Partition, above: Epoch) -> Result<(Index, Checkpoint), Error> {
-        let settings = Settings {
-            flush_interval: None,
-            manifest_poll_interval: MANIFEST_POLL,
-            object_store_max_retries: Some(STORE_RETRIES),
-            garbage_collector_options: Some(GarbageCollectorOptions {
-                boundary_files_enabled: false,
-                object_store_max_retries: Some(STORE_RETRIES),
-                ..GarbageCollectorOptions::default()
-            }),
-            ..Settings::default()
+        let clock = Arc::new(IndexClock::new(self.correction_ms));
+        let mut tries = 0;
+        let db = loop {
+            tries += 1;
+            match self.open(partition, &clock).await {
+                Ok(db) => break db,
+                Err(e) => match clock_behind(&e).filter(|_| tries < CLOCK_TRIES) {
+                    Some(seen_ms) => clock.pass(seen_ms),
+                    None => return Err(e.into()),
+                },
+            }
         };
-        let db = Db::builder(storage::index(self.generation, partition), Arc::clone(&self.store))
-            .with_settings(settings)
-            .with_db_cache(Arc::clone(&self.cache), self.cache_id())
-            .build()
-            .await?;
-        let index = Index { db, checkpoints: AtomicU64::new(0) };
+        // Each write contains the checkpoint, so no write is younger. Without this, the first write
+        // of an owner would wait for up to ten seconds and then fail.
+        if let Some(newest) = db.get_key_value(storage::CHECKPOINT).await? {
+            clock.pass(newest.create_ts);
+        }
+        let index = Index { db, checkpoints: AtomicU64::new(0), collector: self.collect(partition) };
         let mut checkpoint = index.checkpoint().await?;
         let highest = checkpoint.epoch.max(above);
         if highest.0 >= limits::EPOCH_MAX {
@@ -147,6 +195,45 @@ impl Indexes {
         checkpoint.epoch = highest.next();
         index.write(&checkpoint, &[]).await?;
         Ok((index, checkpoint))
+    }
+
+    async fn open(&self, partition: Partition, clock: &Arc<IndexClock>) -> Result<Db, slatedb::Error> {
+        let settings = Settings {
+            flush_interval: None,
+            manifest_poll_interval: MANIFEST_POLL,
+            object_store_max_retries: Some(STORE_RETRIES),
+            garbage_collector_options: None,
+            ..Settings::default()
+        };
+        Db::builder(storage::index(self.generation, partition), Arc::clone(&self.store))
+            .with_settings(settings)
+            .with_db_cache(Arc::clone(&self.cache), self.cache_id())
+            .with_system_clock(clock::shared(clock))
+            .build()
+            .await
+    }
+
+    /// Begins to delete, once a minute, the files of a partition's database that no state uses any
+    /// more.
+    fn collect(&self, partition: Partition) -> tokio::task::AbortHandle {
+        let collector = self.collector(partition);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(COLLECT_INTERVAL).await;
+                if let Err(e) = collector.run_gc_once(collecting()).await {
+                    tracing::warn!(partition = partition.0, "cannot delete old files of the index: {e}");
+                }
+            }
+        });
+        task.abort_handle()
+    }
+
+    /// The collector has a clock of its own, which is never moved ahead: by a clock that is ahead,
+    /// files that a view still reads would be old enough to be deleted.
+    fn collector(&self, partition: Partition) -> Admin {
+        let clock = Arc::new(IndexClock::new(self.correction_ms));
+        let path = storage::index(self.generation, partition);
+        Admin::builder(path, Arc::clone(&self.store)).with_system_clock(clock::shared(&clock)).build()
     }
 
     /// Opens a read-only view of a partition's database. If the database does not exist, the view
@@ -168,6 +255,7 @@ impl Indexes {
             .with_reader_mode(DbReaderMode::FollowLatest)
             .with_options(options)
             .with_db_cache(Arc::clone(&self.cache), self.cache_id())
+            .with_system_clock(clock::shared(&Arc::new(IndexClock::new(self.correction_ms))))
             .build()
             .await?;
         Ok(IndexView { reader: Some(reader) })
@@ -185,6 +273,28 @@ impl Indexes {
 
     fn cache_id(&self) -> u64 {
         self.opened.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn collecting() -> GarbageCollectorOptions {
+    GarbageCollectorOptions {
+        boundary_files_enabled: false,
+        object_store_max_retries: Some(STORE_RETRIES),
+        ..GarbageCollectorOptions::default()
+    }
+}
+
+/// The time that the database has seen, in milliseconds since the Unix epoch, if the error says
+/// that the clock is behind it.
+fn clock_behind(e: &slatedb::Error) -> Option<i64> {
+    let text = e.to_string();
+    let (_, rest) = text.split_once(CLOCK_BEHIND)?;
+    rest.split('`').next()?.parse().ok()
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.collector.abort();
     }
 }
 
@@ -230,6 +340,7 @@ impl Index {
 
     /// Closes the database. All writes are durable already, so a failure is only logged.
     pub async fn close(&self) {
+        self.collector.abort();
         if let Err(e) = self.db.close().await {
             tracing::debug!(error = %e, "closing an index failed; its writes are durable");
         }
@@ -326,5 +437,71 @@ mod tests {
             assert!(refused.to_string().contains(&above.to_string()), "{refused}");
         }
         assert_eq!(claim(0).await.unwrap().1.epoch, Epoch(10), "the refused claims have written nothing");
+    }
+
+    /// The index as a process leaves it whose clock was ahead by this time. Its files and its
+    /// newest write are from that time.
+    async fn left_by_a_clock_ahead(store: &crate::Store, by: Duration) -> Checkpoint {
+        let skew_ms = -i64::try_from(by.as_millis()).unwrap();
+        let indexes = Indexes::new(store.object_store(), 1).with_clock_skew_ms(skew_ms);
+        let (index, mut checkpoint) = indexes.claim(Partition(0)).await.unwrap();
+        for next in 1..=MEMTABLE_FLUSH_EVERY as i64 + 3 {
+            checkpoint.commands_next = Offset(next);
+            index.write(&checkpoint, &[]).await.unwrap();
+        }
+        checkpoint
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_locks_no_other_process_out() {
+        for by in [Duration::from_secs(60), Duration::from_secs(86_400)] {
+            let store = crate::Store::memory();
+            let left = left_by_a_clock_ahead(&store, by).await;
+            let indexes = Indexes::new(store.object_store(), 1);
+            let started = std::time::Instant::now();
+            let (index, mut found) = indexes.claim(Partition(0)).await.unwrap();
+            assert_eq!(found, Checkpoint { epoch: left.epoch.next(), ..left });
+            // SlateDB would wait for ten seconds and then fail.
+            assert!(started.elapsed() < Duration::from_secs(5), "{by:?} ahead: {:?}", started.elapsed());
+            // Files of the new owner must not be older than those of the old one.
+            for next in 100..=100 + 2 * MEMTABLE_FLUSH_EVERY as i64 {
+                found.commands_next = Offset(next);
+                index.write(&found, &[]).await.unwrap();
+            }
+            let view = indexes.view(Partition(0)).await.unwrap();
+            assert_eq!(view.checkpoint().await.unwrap(), found);
+            index.close().await;
+        }
+    }
+
+    /// The owner's clock is a day ahead, and the store shows it. What was written just now is not
+    /// old enough to be deleted, and a view goes on reading it.
+    #[tokio::test]
+    async fn an_owner_whose_clock_is_ahead_deletes_no_file_that_a_view_reads() {
+        let store = crate::Store::memory();
+        let day_ms = 86_400_000;
+        for is_corrected in [true, false] {
+            let correction_ms = if is_corrected { 0 } else { day_ms };
+            let indexes = Indexes { correction_ms, ..Indexes::new(store.object_store(), 1) };
+            let (index, mut checkpoint) = indexes.claim(Partition(0)).await.unwrap();
+            let chunk: ChunkId = "canvas/0/0".parse().unwrap();
+            index.write(&checkpoint, &[(chunk.clone(), entry(3))]).await.unwrap();
+            let before = files(&store).await;
+            for next in 1..=3 * MEMTABLE_FLUSH_EVERY as i64 {
+                checkpoint.commands_next = Offset(next);
+                index.write(&checkpoint, &[]).await.unwrap();
+            }
+            indexes.collector(Partition(0)).run_gc_once(collecting()).await.unwrap();
+            let after = files(&store).await;
+            let is_kept = before.iter().all(|file| after.contains(file));
+            assert_eq!(is_kept, is_corrected, "with a clock that is not corrected, the collector deletes too much");
+            index.close().await;
+        }
+    }
+
+    async fn files(store: &crate::Store) -> Vec<object_store::path::Path> {
+        use futures_util::TryStreamExt as _;
+        let listed = store.object_store().list(None).map_ok(|object| object.location);
+        listed.try_collect().await.unwrap()
     }
 }

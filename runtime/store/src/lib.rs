@@ -4,6 +4,7 @@
 //! The store keeps R7: an object's name is the hash of its content, and every read is verified. A
 //! URL selects the store: `file:///path` or `s3://bucket/prefix` with the usual `AWS_…` variables.
 
+mod clock;
 mod error;
 pub mod index;
 mod snapshot;
