@@ -291,7 +291,7 @@ impl Assignments {
     fn needs_operator(&self, partition: Partition, outcome: &Outcome) -> Option<String> {
         match outcome {
             Outcome::Core(End::OutOfRange(range)) => Some(self.retention(partition, *range).to_string()),
-            Outcome::Core(end @ End::Unreadable { .. }) => Some(end.to_string()),
+            Outcome::Core(end @ (End::Unreadable { .. } | End::ImpossibleMark { .. })) => Some(end.to_string()),
             Outcome::Index(e @ (index::Error::EpochTooHigh(_) | index::Error::Damaged { .. })) => Some(e.to_string()),
             _ => None,
         }

@@ -72,6 +72,7 @@ impl Outcome {
                 End::NotCounted { .. } => "not_counted",
                 End::AppendFailed { .. } => "append_failed",
                 End::Unreadable { .. } => "unreadable",
+                End::ImpossibleMark { .. } => "impossible_mark",
                 End::OutOfRange(_) => "out_of_range",
                 End::ModelFault { .. } => "model_fault",
                 End::Reread { .. } => "reread",

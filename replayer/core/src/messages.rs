@@ -40,6 +40,8 @@ pub enum Input {
     /// The answer to [`Output::WriteCheckpoint`]: the batch is durable, or the index's reason why
     /// it may not be.
     CheckpointWritten(Result<(), String>),
+    /// The answer to [`Output::AskCommandsEnd`]: the offset behind the last record of `commands`.
+    CommandsEnd(Offset),
     /// Time has passed: the core retries loads, and begins the checks, snapshots and checkpoints
     /// that are due.
     Tick,
@@ -135,6 +137,8 @@ pub enum Output {
     /// or [`Input::OutOfRange`]. Records of `commands` that were fetched before this output are
     /// still to be reported.
     ReadCommands(Offset),
+    /// Ask the log for the end of `commands`; report [`Input::CommandsEnd`].
+    AskCommandsEnd,
     /// Read `updates` from this offset on, at the same time as `commands`; report
     /// [`Input::History`] or [`Input::OutOfRange`].
     ReadHistory(Offset),
@@ -269,6 +273,21 @@ pub enum End {
         /// The record's offset in `updates`.
         offset: Offset,
         /// Why the record cannot be decoded.
+        reason: String,
+    },
+    /// A valid record of `updates` decides a command that cannot have been decided then. No owner
+    /// writes such a record. An owner that believed it would skip commands that are not decided.
+    #[error(
+        "updates offset {offset} is impossible: it decides offset {source_offset} of commands for {chunk}, but {reason}. A program that is no owner wrote it. Restore the log and the index to a state from before, or give the world a new generation"
+    )]
+    ImpossibleMark {
+        /// The record's offset in `updates`.
+        offset: Offset,
+        /// The chunk that the record is about.
+        chunk: ChunkId,
+        /// The offset in `commands` that the mark names.
+        source_offset: Offset,
+        /// Why no owner can have decided it.
         reason: String,
     },
     /// The log does not hold the offset that the core has to read next. Either no operator accepts

@@ -11,6 +11,7 @@
 //! module below is one activity:
 //!
 //! * `recovery`: reading `updates` up to the own fence.
+//! * `marks`: the check that the positions in recovered marks are possible.
 //! * `loading`: chunks that are not in memory yet. A chunk that cannot be loaded does not hold up
 //!   the others.
 //! * `deciding`: making decisions of commands, and records of decisions.
@@ -40,6 +41,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 mod recovery;
+mod marks;
 mod loading;
 mod deciding;
 mod snapshots;
@@ -52,6 +54,7 @@ mod leaving;
 mod loss;
 
 use history::Histories;
+use marks::Marks;
 use read_back::ReadingBack;
 use recovery::Recovery;
 
@@ -88,6 +91,7 @@ pub struct PartitionCore {
     settings: Settings,
     phase: Phase,
     recovery: Recovery,
+    marks: Marks,
     trail: RecordTrail,
     progress: Progress,
     chunks: Chunks,
@@ -121,6 +125,7 @@ impl PartitionCore {
             settings,
             phase: Phase::Recovering,
             recovery: Recovery::new(start, checkpoint.commands_next, owner),
+            marks: Marks::default(),
             trail: RecordTrail::new(checkpoint.epoch, start),
             progress: Progress::new(checkpoint.commands_next),
             chunks: Chunks::default(),
@@ -176,6 +181,7 @@ impl PartitionCore {
             }
             Input::CheckpointWritten(Ok(())) => self.take_checkpoint_written(now),
             Input::CheckpointWritten(Err(reason)) => self.end(End::Index { reason }),
+            Input::CommandsEnd(end) => self.take_commands_end(end),
             Input::Tick => self.tick(now),
             Input::Drain => self.drain(),
             #[cfg(any(debug_assertions, feature = "mutants"))]

@@ -73,15 +73,13 @@ impl Recovered {
         marks.iter().filter(is_fault).map(|mark| Offset(mark.source_offset))
     }
 
-    /// The newest offset of `commands` that the record decides, or [`Offset::NONE`] if it decides
-    /// none.
-    pub fn through(&self) -> Offset {
-        match self {
-            Self::Decisions(decisions, _) => {
-                decisions.marks.last().map_or(Offset::NONE, |mark| Offset(mark.source_offset))
-            }
-            Self::Stored(..) => Offset::NONE,
-        }
+    /// The offsets of `commands` that the record decides, in the order of its marks.
+    pub fn sources(&self) -> impl Iterator<Item = Offset> {
+        let marks = match self {
+            Self::Decisions(decisions, _) => &decisions.marks[..],
+            Self::Stored(..) => &[],
+        };
+        marks.iter().map(|mark| Offset(mark.source_offset))
     }
 }
 

@@ -168,6 +168,7 @@ fn without_the_object(chunk: &ChunkId, log: &[(Offset, Bytes)], stored: &Stored,
         MonotonicMs(0),
     );
     second.handle(Input::Acked(0, Some(Offset(2))), MonotonicMs(0));
+    second.handle(Input::CommandsEnd(Offset(1)), MonotonicMs(0));
     second.handle(Input::Tick, MonotonicMs(1));
     outputs(&mut second);
     second

@@ -1,11 +1,16 @@
 //! Carries out the core's outputs.
 
 use super::Ownership;
+use crate::report::Report;
 use driftless_log::{Append, Headers};
 use driftless_replayer_core::{End, Input, Milestone, OutOfRange, Output};
 use driftless_schemas::ChunkId;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause before the log is asked again for the end of `commands`.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Ownership {
     /// Carries out all outputs that the core has now. `Some`: the core has ended the ownership, for
@@ -25,6 +30,7 @@ impl Ownership {
                 }),
                 Output::ReadUpdates(from) => self.reading.read_updates(from),
                 Output::ReadCommands(from) => self.reading.read_commands(from),
+                Output::AskCommandsEnd => self.ask_commands_end(),
                 Output::ReadHistory(from) => self.reading.read_history(from),
                 Output::EndHistory => self.reading.end_history(),
                 Output::ReadBack(from) => self.reading.read_back(from),
@@ -75,6 +81,24 @@ impl Ownership {
             Milestone::FirstRecord => self.beginning.decided(),
             Milestone::FirstRecordAcknowledged => self.load_freely(),
         }
+    }
+
+    /// Asks the log for the end of `commands`, until it answers or the ownership is over.
+    fn ask_commands_end(&self) {
+        let (context, partition, reports) = (Arc::clone(&self.context), self.partition, self.reports.clone());
+        tokio::spawn(async move {
+            let topic = &context.world.topics().commands;
+            while !reports.is_closed() {
+                match context.log.watermarks(topic, partition).await {
+                    Ok((_, end)) => {
+                        let _ = reports.send(Report::Input(Input::CommandsEnd(end)));
+                        return;
+                    }
+                    Err(e) => tracing::warn!(partition = partition.0, "cannot ask for the end of {topic}: {e}"),
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        });
     }
 
     fn write_checkpoint(&self, checkpoint: Checkpoint, entries: Vec<(ChunkId, IndexEntry)>) {

@@ -75,6 +75,7 @@ pub struct Ownership {
     older: VecDeque<(ChunkId, StoredRef)>,
     history: Option<Offset>,
     read_back: Option<Offset>,
+    asks_commands_end: bool,
     repairs: VecDeque<(Hash, Bytes)>,
     puts: VecDeque<(ChunkId, Hash, Bytes)>,
     checkpoint: Option<(Checkpoint, Vec<(ChunkId, IndexEntry)>)>,
@@ -179,6 +180,7 @@ impl Process {
             older: VecDeque::new(),
             history: None,
             read_back: None,
+            asks_commands_end: false,
             repairs: VecDeque::new(),
             puts: VecDeque::new(),
             checkpoint: None,
@@ -274,6 +276,7 @@ impl Process {
                 Output::EndHistory => own.history = None,
                 Output::ReadBack(from) => own.read_back = Some(from),
                 Output::EndReadBack => own.read_back = None,
+                Output::AskCommandsEnd => own.asks_commands_end = true,
                 Output::Repair { hash, encoding, .. } => own.repairs.push_back((hash, encoding)),
                 Output::Drift(..) => *drifts += 1,
                 Output::Reached(_) | Output::Lost(..) | Output::LossAccepted(_) | Output::Stuck(..) => {}
@@ -292,6 +295,7 @@ impl Process {
                         End::NotCounted { .. } => ("not counted", 300),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),
+                        End::ImpossibleMark { .. } => ("impossible mark", 300),
                         End::OutOfRange(_) => ("out of range", 300),
                         End::ModelFault { chunk } => {
                             careful.insert(chunk);

@@ -26,6 +26,7 @@ impl PartitionCore {
         if !self.is_running() {
             return;
         }
+        self.see_commands(last.0.next());
         let batch = self.progress.begin(first.0, last.0.next(), records.len());
         let mut touched = Vec::new();
         for (offset, value) in records {

@@ -30,7 +30,7 @@ pub(super) struct Recovery {
     /// The owner text of the own fence.
     owner: String,
     /// The newest offset of `commands` that any chunk has decided. Only the mutant
-    /// [`Mutant::SkipByPartition`](driftless_chunk::mutant::Mutant::SkipByPartition) uses it.
+    /// [`Mutant::SkipByPartition`] uses it.
     decided_through: Offset,
 }
 
@@ -89,25 +89,28 @@ impl PartitionCore {
                 // shows the highest epoch, above which the next claim must be.
                 Validity::Valid if current >= epoch => {}
                 Validity::Valid => {
-                    if let Err(reason) = self.note_recovered(before, record, now) {
-                        return self.end(End::Unreadable { offset, reason });
+                    if let Err(end) = self.note_recovered(before, record, now) {
+                        return self.end(end);
                     }
                 }
             }
         }
     }
 
-    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now: MonotonicMs) -> Result<(), String> {
-        let Some((chunk, recovered)) = Recovered::read(record)? else { return Ok(()) };
+    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now: MonotonicMs) -> Result<(), End> {
+        let offset = before.offset;
+        let unreadable = |reason| End::Unreadable { offset, reason };
+        let Some((chunk, recovered)) = Recovered::read(record).map_err(unreadable)? else { return Ok(()) };
+        self.marks.note(offset, &chunk, &recovered)?;
         let Recovery { decided_through, commands_from, .. } = &mut self.recovery;
-        *decided_through = recovered.through().max(*decided_through);
+        *decided_through = recovered.sources().last().unwrap_or(Offset::NONE).max(*decided_through);
         self.model_faults.discarded(recovered.model_faults().filter(|offset| *offset >= *commands_from));
         if matches!(recovered, Recovered::Stored(..)) && !self.chunks.contains(&chunk) {
             // A notice of a stored snapshot contains nothing to fold, so it is no reason to load
             // the chunk.
             return Ok(());
         }
-        let place = self.world.place(&chunk).map_err(|e| e.to_string())?;
+        let place = self.world.place(&chunk).map_err(|e| unreadable(e.to_string()))?;
         self.use_slot(&chunk, place);
         match self.chunks.loading_mut(&chunk) {
             Some((_, loading)) => {
@@ -152,5 +155,6 @@ impl PartitionCore {
         self.trail.anchor(self.recovery.reading);
         self.phase = Phase::Running;
         self.outputs.push_back(Output::ReadCommands(self.recovery.commands_from));
+        self.prove_marks(self.recovery.commands_from);
     }
 }

@@ -102,9 +102,9 @@ impl PartitionCore {
 
     /// Writes a checkpoint, in one batch with the refs whose objects are durable and whose
     /// decisions are acknowledged and count (R6). Does nothing while another checkpoint is being
-    /// written.
+    /// written, or while a recovered mark may be impossible.
     pub(super) fn begin_checkpoint(&mut self, now: MonotonicMs) {
-        if self.checkpoints.is_writing() {
+        if self.checkpoints.is_writing() || !self.are_marks_proven() {
             return;
         }
         let mut entries = Vec::new();

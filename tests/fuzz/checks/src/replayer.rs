@@ -106,6 +106,7 @@ struct ArbitraryPeers {
     history_next: i64,
     /// The next offset that the core reads back.
     reads_back: Option<i64>,
+    asks_commands_end: bool,
     loads: VecDeque<ChunkId>,
     older: VecDeque<ChunkId>,
     puts: VecDeque<(ChunkId, Hash)>,
@@ -146,6 +147,7 @@ impl ArbitraryPeers {
             reads_history: false,
             history_next: 0,
             reads_back: None,
+            asks_commands_end: false,
             loads: VecDeque::new(),
             older: VecDeque::new(),
             puts: VecDeque::new(),
@@ -234,6 +236,7 @@ impl ArbitraryPeers {
                 let (chunk, hash) = self.puts.pop_front()?;
                 Input::SnapshotPut(chunk, hash, if script.rarely(4) { Err("no".into()) } else { Ok(()) })
             }
+            2 | 3 if std::mem::take(&mut self.asks_commands_end) => Input::CommandsEnd(Offset(script.number() as i64)),
             19 => Input::DeadLettered(self.letters.pop_front()?),
             20 => (std::mem::take(&mut self.is_writing))
                 .then(|| Input::CheckpointWritten(if script.rarely(16) { Err("no".into()) } else { Ok(()) }))?,
@@ -273,6 +276,7 @@ impl ArbitraryPeers {
                     self.reads_back = Some(from.0);
                 }
                 Output::EndReadBack => self.reads_back = None,
+                Output::AskCommandsEnd => self.asks_commands_end = true,
                 Output::ReadHistory(from) => {
                     assert!(self.reads_back.is_none(), "one reading of updates at a time");
                     self.reads_history = true;

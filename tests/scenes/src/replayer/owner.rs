@@ -27,6 +27,8 @@ pub struct Owner {
     pub written: Option<Result<(), String>>,
     pub reads_updates: Option<Offset>,
     pub reads_commands: Option<Offset>,
+    /// True if the owner has asked for the end of `commands`.
+    pub asks_commands_end: bool,
     /// The next offset that the owner reads back.
     pub reads_back: Option<Offset>,
     pub end: Option<End>,

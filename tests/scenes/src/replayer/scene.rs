@@ -146,6 +146,7 @@ impl Scene {
             written: None,
             reads_updates: None,
             reads_commands: None,
+            asks_commands_end: false,
             reads_back: None,
             end: None,
             was_failed: false,
@@ -174,6 +175,9 @@ impl Scene {
             core.handle(input, now);
         }
         self.pump(owner);
+        if std::mem::take(&mut self.owners[owner].asks_commands_end) {
+            self.give(owner, Input::CommandsEnd(Offset(self.commands.len() as i64)));
+        }
     }
 
     /// Takes the outputs of an owner, and checks each of them.
@@ -206,6 +210,7 @@ impl Scene {
                     owner.reads_updates = None;
                     owner.reads_commands = Some(from);
                 }
+                Output::AskCommandsEnd => owner.asks_commands_end = true,
                 Output::ReadBack(from) => owner.reads_back = Some(from),
                 Output::EndReadBack => owner.reads_back = None,
                 Output::Load(chunk) => owner.loads.push_back(chunk),
@@ -237,6 +242,7 @@ impl Scene {
                         End::Reread { .. } => assert!(owner.was_away, "{end}"),
                         End::NotCounted { .. }
                         | End::Unreadable { .. }
+                        | End::ImpossibleMark { .. }
                         | End::OutOfRange(_)
                         | End::ModelFault { .. } => panic!("{end}"),
                     }

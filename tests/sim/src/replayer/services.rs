@@ -125,6 +125,15 @@ impl Process {
         true
     }
 
+    /// Answers the question for the end of `commands`.
+    pub fn say_commands_end(&mut self, i: usize, now: u64, log: &Log) {
+        let own = &mut self.ownerships[i];
+        if std::mem::take(&mut own.asks_commands_end) {
+            let end = log.commands[own.partition.0 as usize].end();
+            self.give(i, Input::CommandsEnd(end), now);
+        }
+    }
+
     /// Delivers records that an ownership reads back. Returns false if there is none to deliver.
     pub fn read_back(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
         let own = &mut self.ownerships[i];

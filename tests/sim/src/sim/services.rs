@@ -87,6 +87,7 @@ impl Sim {
                 false
             }
             6 => {
+                process.say_commands_end(i, now, &self.log);
                 process.report_checkpoint(i, now);
                 process.copy_dead_letter(i, now, &mut self.log);
                 false
