@@ -260,6 +260,7 @@ impl PartitionCore {
             self.watch_while_idle(now);
         }
         if self.phase == Phase::Running {
+            self.end_history_at_the_end(now);
             self.begin_history(now);
             self.begin_snapshots(now);
             let is_due = self.checkpoints.is_due(self.settings.checkpoint_interval_ms, now);

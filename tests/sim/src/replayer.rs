@@ -313,6 +313,23 @@ impl Process {
         }
     }
 
+    /// Describes the ownerships, and the reasons for which earlier ones have ended.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let owned = |own: &Ownership| {
+            let stats = own.core.stats();
+            format!(
+                "{} (running {}, {} chunks stuck, {} commands open)",
+                own.partition,
+                own.core.is_running(),
+                stats.stuck_chunks,
+                stats.commands_open
+            )
+        };
+        let owned: Vec<String> = self.ownerships.iter().map(owned).collect();
+        format!("{}: owns {}; ended: {:?}", self.name, owned.join(", "), self.ends)
+    }
+
     /// The number of lost objects that this process has reconstructed.
     #[must_use]
     pub fn reconstructed(&self) -> u64 {

@@ -298,6 +298,7 @@ impl Sim {
     fn state(&mut self) -> String {
         let mut parts = Vec::new();
         parts.extend(self.oracle.unanswered());
+        parts.extend(self.replayers.iter().map(replayer::Process::state));
         for peer in &mut self.peers {
             let status: Vec<String> = peer
                 .chunks

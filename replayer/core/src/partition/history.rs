@@ -306,7 +306,7 @@ impl PartitionCore {
     }
 
     pub(super) fn take_history(&mut self, records: Vec<(Offset, Bytes)>, now: MonotonicMs) {
-        let own_epoch = self.trail.epoch();
+        let (own_epoch, known) = (self.trail.epoch(), self.trail.known());
         for (offset, value) in records {
             let Some(history) = &mut self.histories.current else { return };
             let Some(replica) = history.replica.as_mut().filter(|_| offset >= history.position.offset) else {
@@ -335,9 +335,21 @@ impl PartitionCore {
             }
             let Position { epoch, offset, .. } = history.position;
             // If retention has deleted this owner's fence, none of its records can be judged.
-            if history.is_all_read(own_epoch) || (epoch != own_epoch && offset >= history.own_from) {
+            let is_judged = epoch == own_epoch || offset < history.own_from;
+            if history.is_all_read(own_epoch) || history.is_behind(known) || !is_judged {
                 return self.give_history_up("the log has not all of its decisions any more", now);
             }
+        }
+    }
+
+    /// Ends the reading for a chunk if nothing more can come: the owner knows where its last record
+    /// about the chunk is, and that place is read. Without the fence, which may be cut off, or with a
+    /// second fence of this epoch, the records themselves do not show it.
+    pub(super) fn end_history_at_the_end(&mut self, now: MonotonicMs) {
+        let known = self.trail.known();
+        let is_over = |history: &History| history.replica.is_some() && history.is_behind(known);
+        if self.histories.current.as_ref().is_some_and(is_over) {
+            self.give_history_up("the log has not all of its decisions any more", now);
         }
     }
 
@@ -421,6 +433,12 @@ impl History {
     /// True if every record of this owner that can contain effects of the chunk was read.
     fn is_all_read(&self, own_epoch: Epoch) -> bool {
         self.position.epoch == own_epoch && self.position.n >= self.until_n
+    }
+
+    /// True if the log was read up to a position behind every record of this owner that can contain
+    /// effects of the chunk.
+    fn is_behind(&self, known: Position) -> bool {
+        known.n >= self.until_n && self.position.offset >= known.offset
     }
 }
 
