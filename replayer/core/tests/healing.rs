@@ -283,6 +283,42 @@ fn a_lost_object_behind_an_effect_that_cannot_be_folded_goes_on_with_the_base_if
     }
 }
 
+/// Retention has deleted the owner's fence, and a second fence of its epoch stands behind the cut.
+/// By the records alone, the owner's later records do not count, and the end never comes.
+#[test]
+fn a_check_ends_although_the_fence_is_cut_off_and_a_second_one_stands_behind_the_cut() {
+    let chunk = chunk();
+    let mut owner = owner(1);
+    owner.handle(Input::Updates(vec![(Offset(0), fence(1))]), MonotonicMs(0));
+    owner.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
+    let mut log = vec![(Offset(0), fence(1))];
+    for (seq, offset) in [(1, 1), (2, 3)] {
+        let put = scene::record(&chunk, command(WriterId([1; 16]), seq, seq - 1, Wish::Put(1)));
+        owner.handle(Input::Commands(vec![(Offset(seq as i64 - 1), put)]), MonotonicMs(0));
+        if seq == 1 {
+            owner.handle(Input::Loaded(chunk.clone(), Ok(None)), MonotonicMs(0));
+        }
+        let decided = outputs(&mut owner).into_iter().find_map(|output| match output {
+            Output::Append { n, value, .. } if n == seq => Some(value),
+            _ => None,
+        });
+        log.push((Offset(offset), decided.expect("the command is decided")));
+        owner.handle(Input::Acked(seq, Some(Offset(offset))), MonotonicMs(0));
+    }
+    log.insert(2, (Offset(2), fence(1)));
+    owner.handle(Input::ReadBack(log[2..].to_vec()), MonotonicMs(0));
+    let audit = Audit { version: 1, hash: Hash([9; 32]).to_bytes(), ..Audit::default() };
+    let body = Some(command_record::Body::Audit(audit));
+    let audit = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
+    owner.handle(Input::Commands(vec![(Offset(2), audit.into())]), MonotonicMs(0));
+    owner.handle(Input::Tick, MonotonicMs(1));
+    owner.handle(cut(2), MonotonicMs(1));
+    outputs(&mut owner);
+    owner.handle(Input::History(log[2..].to_vec()), MonotonicMs(1));
+    let told = outputs(&mut owner);
+    assert!(matches!(&told[..], [Output::EndHistory, Output::Stuck(of, _)] if *of == chunk), "{told:?}");
+}
+
 /// A record of decisions whose first effect is not one of the model's.
 fn with_a_bad_effect(record: &Bytes) -> Bytes {
     let mut record = UpdatesRecord::decode(record.clone()).unwrap();
