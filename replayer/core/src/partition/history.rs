@@ -343,8 +343,8 @@ impl PartitionCore {
     }
 
     /// Ends the reading for a chunk if nothing more can come: the owner knows where its last record
-    /// about the chunk is, and that place is read. Without the fence, which may be cut off, or with a
-    /// second fence of this epoch, the records themselves do not show it.
+    /// about the chunk is, and that place is read. Without the fence, which may be cut off, or with
+    /// a second fence of this epoch, the records themselves do not show it.
     pub(super) fn end_history_at_the_end(&mut self, now: MonotonicMs) {
         let known = self.trail.known();
         let is_over = |history: &History| history.replica.is_some() && history.is_behind(known);

@@ -50,8 +50,8 @@ impl Marks {
         Ok(())
     }
 
-    /// Forgets what only recovery needs. Offsets below `commands_next` of the checkpoint are certain
-    /// to be in the log.
+    /// Forgets what only recovery needs. Offsets below `commands_next` of the checkpoint are
+    /// certain to be in the log.
     fn end_recovery(&mut self, commands_next: Offset) {
         self.newest = HashMap::new();
         self.see(commands_next);
