@@ -6,7 +6,7 @@ use driftless_chunk::live::LiveChunk;
 use driftless_replayer_core::{
     Input, LoadError, OlderError, OutOfRange, Output, PartitionCore, Settings, Stored, Stream,
 };
-use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, settings, world};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish, chunk, command, outputs, settings, world};
 use driftless_schemas::proto::{
     Audit, CommandRecord, Fence, Updates, UpdatesRecord, command_record, updates_record::Body,
 };
@@ -15,16 +15,6 @@ use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version, WriterId};
 use prost::Message;
 use std::collections::BTreeSet;
-
-fn chunk() -> ChunkId {
-    let world = world();
-    let ids = (0..100).map(|i| format!("things/{i}").parse::<ChunkId>().unwrap());
-    ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
-}
-
-fn outputs(core: &mut PartitionCore) -> Vec<Output> {
-    std::iter::from_fn(|| core.poll_output()).collect()
-}
 
 /// A ref of the chunk's content, as if that content had been stored at `version`.
 fn stored_as(live: &mut LiveChunk, version: u64) -> StoredRef {

@@ -5,20 +5,14 @@
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
 use driftless_replayer_core::{End, Input, OutOfRange, Output, PartitionCore, Settings, Stored, Stream};
-use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, world};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish, chunk, command, outputs, world};
 use driftless_schemas::proto::{
     Command, Committed, Decisions, Entry, Fence, Mark, Updates, UpdatesRecord, mark::Outcome, updates_record::Body,
 };
 use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Version, WriterId};
+use driftless_schemas::{Epoch, Hash, Offset, Version, WriterId};
 use prost::Message;
-
-fn chunk() -> ChunkId {
-    let world = world();
-    let ids = (0..100).map(|i| format!("things/{i}").parse::<ChunkId>().unwrap());
-    ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
-}
 
 /// A record `n` that commits one command of the chunk as version `first`. The command has the
 /// offset `offset` in `commands`.
@@ -46,10 +40,6 @@ fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
 /// The shell's report that retention has deleted the records from offset `wanted` to before `low`.
 fn cut(stream: Stream, wanted: i64, low: i64) -> Input {
     Input::OutOfRange(OutOfRange { stream, wanted: Offset(wanted), low: Offset(low), high: Offset(90) })
-}
-
-fn outputs(core: &mut PartitionCore) -> Vec<Output> {
-    std::iter::from_fn(|| core.poll_output()).collect()
 }
 
 #[test]

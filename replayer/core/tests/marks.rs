@@ -3,18 +3,12 @@
 
 use bytes::Bytes;
 use driftless_replayer_core::{End, Input, Output, PartitionCore};
-use driftless_scenes::replayer::{self as scene, PARTITION, Wish, command, world};
+use driftless_scenes::replayer::{self as scene, PARTITION, Wish, chunk, command, outputs, world};
 use driftless_schemas::proto::{Decisions, Discarded, Fence, Mark, UpdatesRecord, mark::Outcome, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Epoch, Offset, WriterId};
+use driftless_schemas::{Epoch, Offset, WriterId};
 use prost::Message;
-
-fn chunk() -> ChunkId {
-    let world = world();
-    let ids = (0..100).map(|i| format!("things/{i}").parse::<ChunkId>().unwrap());
-    ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
-}
 
 fn fence(epoch: u64) -> Bytes {
     let body = Some(Body::Fence(Fence { owner: format!("owner {epoch}") }));
@@ -45,10 +39,6 @@ fn recovered(records: &[Bytes]) -> (PartitionCore, Vec<Output>) {
     core.handle(Input::Acked(0, Some(Offset(records.len() as i64 + 1))), MonotonicMs(0));
     let told = outputs(&mut core);
     (core, told)
-}
-
-fn outputs(core: &mut PartitionCore) -> Vec<Output> {
-    std::iter::from_fn(|| core.poll_output()).collect()
 }
 
 fn writes_checkpoint(core: &mut PartitionCore) -> bool {

@@ -16,4 +16,4 @@ mod world;
 
 pub use owner::Owner;
 pub use scene::Scene;
-pub use world::{PARTITION, Wish, command, record, settings, world};
+pub use world::{PARTITION, Wish, chunk, command, outputs, record, settings, world};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_replayer_core::Settings;
+use driftless_replayer_core::{Output, PartitionCore, Settings};
 use driftless_schemas::proto::{
     Absent, Command, CommandRecord, DeleteKey, MapCommand, MapGuard, PutKey, Settle, command, command_record,
     map_command, map_guard,
@@ -34,6 +34,18 @@ pub fn world() -> Arc<World> {
         }],
     };
     Arc::new(World::new("lab", spec, &Models::builtin()).unwrap())
+}
+
+/// A chunk of the scene's partition.
+pub fn chunk() -> ChunkId {
+    let world = world();
+    let ids = (0..100).map(|i| ChunkId::new("things", &[i]).unwrap());
+    ids.into_iter().find(|id| world.place(id).unwrap().partition == PARTITION).unwrap()
+}
+
+/// All outputs that a core has now.
+pub fn outputs(core: &mut PartitionCore) -> Vec<Output> {
+    std::iter::from_fn(|| core.poll_output()).collect()
 }
 
 /// Settings with short intervals and low limits, so that everything happens soon and often.
