@@ -4,8 +4,10 @@
 //! A fetch of the one reader carries all partitions, and the broker answers once. Readers of single
 //! partitions would each need a fetch (docs/decisions/0002).
 
+use crate::skew::SkewWatch;
 use bytes::Bytes;
 use driftless_log::{Log, ReadError};
+use driftless_runtime::clock::unix_now;
 use driftless_schemas::{Offset, Partition};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,6 +78,7 @@ impl Feed {
 
 async fn run(mut reader: Box<dyn driftless_log::Reader>, mut asked: UnboundedReceiver<Ask>) {
     let mut subscribers: HashMap<(Arc<str>, Partition), Subscriber> = HashMap::new();
+    let mut skew = SkewWatch::default();
     loop {
         tokio::select! {
             ask = asked.recv() => match ask {
@@ -94,6 +97,9 @@ async fn run(mut reader: Box<dyn driftless_log::Reader>, mut asked: UnboundedRec
             },
             read = reader.next(), if !subscribers.is_empty() => match read {
                 Ok(batches) => for batch in batches {
+                    if let Some(newest) = batch.records.last() {
+                        skew.look(&batch.topic, batch.partition, newest.timestamp, unix_now());
+                    }
                     let key = (batch.topic, batch.partition);
                     let records = batch.records.into_iter().map(|r| (r.offset, r.value)).collect();
                     let subscriber = subscribers.get(&key);

@@ -20,6 +20,7 @@ mod ownership;
 mod context;
 mod report;
 mod feed;
+mod skew;
 mod publisher;
 mod dead_letters;
 mod watchdog;

@@ -29,6 +29,10 @@ pub(crate) fn describe() {
         "Records of other processes found in updates while an owner was deciding; none of them counts"
     );
     describe_counter!(
+        "driftless_replayer_records_from_the_future_total",
+        "Batches of records whose time is more than 5 s ahead of this machine's clock"
+    );
+    describe_counter!(
         "driftless_replayer_ownerships_ended_total",
         "Ownerships that ended without an order to end, by reason"
     );
