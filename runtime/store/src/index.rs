@@ -458,11 +458,9 @@ mod tests {
             let store = crate::Store::memory();
             let left = left_by_a_clock_ahead(&store, by).await;
             let indexes = Indexes::new(store.object_store(), 1);
-            let started = std::time::Instant::now();
+            // With the wall clock, SlateDB would wait for ten seconds and then refuse the claim.
             let (index, mut found) = indexes.claim(Partition(0)).await.unwrap();
             assert_eq!(found, Checkpoint { epoch: left.epoch.next(), ..left });
-            // SlateDB would wait for ten seconds and then fail.
-            assert!(started.elapsed() < Duration::from_secs(5), "{by:?} ahead: {:?}", started.elapsed());
             // Files of the new owner must not be older than those of the old one.
             for next in 100..=100 + 2 * MEMTABLE_FLUSH_EVERY as i64 {
                 found.commands_next = Offset(next);
