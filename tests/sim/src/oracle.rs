@@ -24,7 +24,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
 use prost::Message as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ struct PartitionTruth {
     foreign: Vec<i64>,
     /// How many decisions at the start of `decisions` are known to be covered by refs.
     covered: usize,
+    /// For each epoch, the numbers of its records that have landed.
+    seen_n: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// The oracle of a run.
@@ -123,6 +125,17 @@ impl Oracle {
         truth.judged += 1;
         let record = UpdatesRecord::decode(value.clone())
             .map_err(|e| Violation::new("format", format!("updates {p}:{offset}: {e}")))?;
+        // R6: an owner appends each record once. Its producer may write records twice, but in
+        // order. So the first copy of a record never stands behind that of a later one. The records
+        // of other programs are about no chunk.
+        let is_foreign = matches!(&record.body, Some(Body::Decisions(decisions)) if decisions.chunk_id.is_empty());
+        if !is_foreign && !matches!(record.body, Some(Body::Fence(_))) {
+            let seen = truth.seen_n.entry(record.epoch).or_default();
+            let is_first = seen.insert(record.n);
+            hold(!is_first || seen.last() == Some(&record.n), "R6", || {
+                format!("updates {p}:{offset}: record {} of epoch {} stands behind a later one", record.n, record.epoch)
+            })?;
+        }
         let (epoch, n) = truth.standing[offset as usize];
         let is_valid = match &record.body {
             Some(Body::Fence(_)) => record.epoch > epoch && record.n == 0,
