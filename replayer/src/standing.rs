@@ -1,5 +1,5 @@
-//! What a replayer does for each partition that the group has assigned to it: the basis of its
-//! readiness and of a gauge.
+//! The standing of each partition that the group has assigned to a replayer: whether the replayer
+//! decides for it. Readiness and a gauge are made of it.
 
 use driftless_schemas::Partition;
 use metrics::gauge;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// The most partitions that a readiness answer describes. It counts the others.
 const DESCRIBED_MAX: usize = 8;
 
-/// What this process does for an assigned partition.
+/// Whether this process decides for an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// An ownership has begun and does not decide yet.

@@ -48,7 +48,7 @@ struct Appended {
     commands: Vec<BatchPart>,
 }
 
-/// What a record is that the owner has read back.
+/// The origin of a record that the owner has read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadBack {
     /// A record of this owner. A second copy counts as one too.
