@@ -289,9 +289,8 @@ impl PartitionCore {
     }
 
     fn take_ack(&mut self, n: u64, offset: Option<Offset>) {
-        match self.trail.acknowledge(n, offset) {
-            Ok(commands) => commands.into_iter().for_each(|part| self.progress.done(part)),
-            Err(end) => return self.end(end),
+        if let Err(end) = self.trail.acknowledge(n, offset) {
+            return self.end(end);
         }
         self.settle();
         match n {

@@ -78,13 +78,14 @@ impl RecordTrail {
         self.known = position;
     }
 
-    /// Notes that the log has acknowledged record `n`. Returns the commands that are done now.
+    /// Notes that the log has acknowledged record `n`. [`RecordTrail::settle`] then takes it, if it
+    /// is certain to count.
     ///
     /// # Errors
     /// [`End::AppendFailed`] if an older record is not acknowledged yet: the acknowledged records
-    /// must have no gap (R6). Also the errors of [`RecordTrail::settle`].
-    pub fn acknowledge(&mut self, n: u64, offset: Option<Offset>) -> Result<Vec<BatchPart>, End> {
-        let Some(oldest) = self.in_flight.pop_front() else { return Ok(Vec::new()) };
+    /// must have no gap (R6).
+    pub fn acknowledge(&mut self, n: u64, offset: Option<Offset>) -> Result<(), End> {
+        let Some(oldest) = self.in_flight.pop_front() else { return Ok(()) };
         if oldest.n != n {
             let reason = format!("record {n} was acknowledged before it");
             return Err(End::AppendFailed { n: oldest.n, reason });
@@ -93,7 +94,7 @@ impl RecordTrail {
         if n != FENCE {
             self.uncertain.push_back((oldest, offset));
         }
-        self.settle()
+        Ok(())
     }
 
     /// Judges a record that was read back, if it stands at the known position or above.
@@ -208,8 +209,14 @@ mod tests {
         let mut values = vec![trail.append(Body::Fence(Fence::default()), Vec::new()).1];
         values.extend((0..records).map(|_| trail.append(Body::Decisions(Decisions::default()), Vec::new()).1));
         trail.anchor(at(10, 0));
-        trail.acknowledge(0, None).unwrap();
+        acknowledge(&mut trail, 0, None).unwrap();
         (trail, values)
+    }
+
+    /// Acknowledges a record, and takes the records that are certain to count then.
+    fn acknowledge(trail: &mut RecordTrail, n: u64, offset: Option<Offset>) -> Result<Vec<BatchPart>, End> {
+        trail.acknowledge(n, offset)?;
+        trail.settle()
     }
 
     fn at(offset: i64, n: u64) -> Position {
@@ -228,13 +235,13 @@ mod tests {
     #[test]
     fn r6_an_acknowledgement_out_of_order_ends_the_ownership() {
         let (mut trail, _) = trail(2);
-        assert!(matches!(trail.acknowledge(2, Some(Offset(11))), Err(End::AppendFailed { n: 1, .. })));
+        assert!(matches!(acknowledge(&mut trail, 2, Some(Offset(11))), Err(End::AppendFailed { n: 1, .. })));
     }
 
     #[test]
     fn r4_a_record_at_the_known_position_counts_without_being_read() {
         let (mut trail, _) = trail(2);
-        trail.acknowledge(1, Some(Offset(10))).unwrap();
+        acknowledge(&mut trail, 1, Some(Offset(10))).unwrap();
         assert_eq!((trail.known(), trail.counts_below(2), trail.counts_below(3)), (at(11, 1), true, false));
         assert!(!trail.is_uncertain());
     }
@@ -245,7 +252,7 @@ mod tests {
         // The first copies of records 1 and 2 have the offsets 10 and 11, the second copies 12 and
         // 13. Record 1 is acknowledged at offset 12. A reader that began at 13 and took n = 1 as
         // the last valid one would be wrong: the last valid record below 13 is record 2.
-        trail.acknowledge(1, Some(Offset(12))).unwrap();
+        acknowledge(&mut trail, 1, Some(Offset(12))).unwrap();
         assert_eq!((trail.known(), trail.is_uncertain(), trail.counts_below(2)), (at(10, 0), true, false));
         for (offset, n) in [(10, 1), (11, 2), (12, 1)] {
             assert_eq!(read(&mut trail, offset, &values[n]).unwrap(), ReadBack::Own);
@@ -253,15 +260,15 @@ mod tests {
         trail.settle().unwrap();
         assert_eq!((trail.known(), trail.is_uncertain()), (at(13, 2), false));
         // Record 2 is acknowledged now, at its second copy. It counts already.
-        trail.acknowledge(2, Some(Offset(13))).unwrap();
+        acknowledge(&mut trail, 2, Some(Offset(13))).unwrap();
         assert!(trail.counts_below(3) && !trail.is_uncertain());
     }
 
     #[test]
     fn r4_an_acknowledgement_without_an_offset_makes_nothing_certain() {
         let (mut trail, values) = trail(2);
-        trail.acknowledge(1, None).unwrap();
-        trail.acknowledge(2, Some(Offset(11))).unwrap();
+        acknowledge(&mut trail, 1, None).unwrap();
+        acknowledge(&mut trail, 2, Some(Offset(11))).unwrap();
         assert_eq!((trail.known(), trail.counts_below(2)), (at(10, 0), false));
         read(&mut trail, 10, &values[1]).unwrap();
         trail.settle().unwrap();
@@ -271,7 +278,7 @@ mod tests {
     #[test]
     fn r4_a_newer_fence_in_a_gap_ends_the_ownership() {
         let (mut trail, values) = trail(1);
-        trail.acknowledge(1, Some(Offset(12))).unwrap();
+        acknowledge(&mut trail, 1, Some(Offset(12))).unwrap();
         let older = encoded(2, 7, Body::Decisions(Decisions::default()));
         assert_eq!(read(&mut trail, 10, &older).unwrap(), ReadBack::Foreign);
         let newer = encoded(4, 0, Body::Fence(Fence { owner: "other".into() }));
@@ -284,7 +291,7 @@ mod tests {
     #[test]
     fn r4_a_forged_record_under_the_own_epoch_ends_the_ownership() {
         let (mut trail, _) = trail(1);
-        trail.acknowledge(1, Some(Offset(11))).unwrap();
+        acknowledge(&mut trail, 1, Some(Offset(11))).unwrap();
         let forged =
             encoded(3, 1, Body::Decisions(Decisions { chunk_id: "canvas/0/0".into(), ..Decisions::default() }));
         let Err(End::NotCounted { n: 1, reason }) = read(&mut trail, 10, &forged) else { panic!("it took the number") };
@@ -294,7 +301,7 @@ mod tests {
     #[test]
     fn r4_an_offset_below_the_known_position_means_another_log() {
         let (mut trail, _) = trail(1);
-        let Err(End::NotCounted { n: 1, reason }) = trail.acknowledge(1, Some(Offset(0))) else {
+        let Err(End::NotCounted { n: 1, reason }) = acknowledge(&mut trail, 1, Some(Offset(0))) else {
             panic!("offset 0 was another record")
         };
         assert!(reason.contains("offset 0") && reason.contains("offset 10"), "{reason}");

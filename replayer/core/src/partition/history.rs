@@ -123,11 +123,8 @@ impl PartitionCore {
     /// Begins to read the log for the next chunk that is ready, unless it is being read for another
     /// chunk.
     pub(super) fn begin_history(&mut self, now: MonotonicMs) {
-        if !self.histories.wanted.is_empty() {
-            self.end_watch();
-        }
         for _ in 0..self.histories.wanted.len() {
-            let is_early = now < self.histories.retry_at || self.is_reading_back();
+            let is_early = now < self.histories.retry_at || self.trail.is_uncertain();
             if self.histories.current.is_some() || self.phase != Phase::Running || is_early {
                 return;
             }
@@ -271,6 +268,7 @@ impl PartitionCore {
     }
 
     fn read_on_from(&mut self, mut base: Guarded<Replica>, position: Position, now: MonotonicMs) {
+        self.end_watch();
         let epoch = self.trail.epoch();
         let Some(history) = &mut self.histories.current else { return };
         if self.settings.accept_loss && matches!(history.purpose, Purpose::Reconstruct(_)) {

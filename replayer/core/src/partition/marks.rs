@@ -33,19 +33,18 @@ impl Marks {
     /// # Errors
     /// [`End::ImpossibleMark`] if they do not rise.
     pub fn note(&mut self, offset: Offset, chunk: &ChunkId, recovered: &Recovered) -> Result<(), End> {
-        for source in recovered.sources() {
-            let last = self.newest.get(chunk).copied().unwrap_or(Offset::NONE);
-            if source <= last {
-                let reason = format!("offset {last} of the chunk was decided before it");
-                return Err(End::ImpossibleMark { offset, chunk: chunk.clone(), source_offset: source, reason });
-            }
-            match self.newest.get_mut(chunk) {
-                Some(newest) => *newest = source,
-                None => drop(self.newest.insert(chunk.clone(), source)),
-            }
-            if self.highest.as_ref().is_none_or(|highest| highest.source < source) {
-                self.highest = Some(Highest { chunk: chunk.clone(), source, offset });
-            }
+        // A record whose own marks do not rise cannot be read. So the first and the last suffice.
+        let (Some(first), Some(last)) = (recovered.sources().next(), recovered.sources().last()) else {
+            return Ok(());
+        };
+        let newest = self.newest.get(chunk).copied().unwrap_or(Offset::NONE);
+        if first <= newest {
+            let reason = format!("offset {newest} of the chunk was decided before it");
+            return Err(End::ImpossibleMark { offset, chunk: chunk.clone(), source_offset: first, reason });
+        }
+        self.newest.insert(chunk.clone(), last);
+        if self.highest.as_ref().is_none_or(|highest| highest.source < last) {
+            self.highest = Some(Highest { chunk: chunk.clone(), source: last, offset });
         }
         Ok(())
     }
