@@ -182,11 +182,12 @@ impl Indexes {
         };
         // Each write contains the checkpoint, so no write is younger. Without this, the first write
         // of an owner would wait for up to ten seconds and then fail.
-        if let Some(newest) = db.get_key_value(storage::CHECKPOINT).await? {
+        let newest = db.get_key_value(storage::CHECKPOINT).await?;
+        if let Some(newest) = &newest {
             clock.pass(newest.create_ts);
         }
+        let mut checkpoint = decode_checkpoint(newest.map(|newest| newest.value))?;
         let index = Index { db, checkpoints: AtomicU64::new(0), collector: self.collect(partition) };
-        let mut checkpoint = index.checkpoint().await?;
         let highest = checkpoint.epoch.max(above);
         if highest.0 >= limits::EPOCH_MAX {
             index.close().await;
