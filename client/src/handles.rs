@@ -308,7 +308,10 @@ impl Chunk {
                 status @ (ChunkStatus::Rejected { .. } | ChunkStatus::Failed { .. }) => {
                     return Err(Error::Chunk(status));
                 }
-                ChunkStatus::Loading | ChunkStatus::Lagging | ChunkStatus::Reloading { .. } => {}
+                ChunkStatus::Loading
+                | ChunkStatus::Lagging
+                | ChunkStatus::Unavailable { .. }
+                | ChunkStatus::Reloading { .. } => {}
             }
             if changes.changed().await.is_err() {
                 return Err(Error::Ended("the chunk is no longer tracked".into()));

@@ -16,6 +16,7 @@ const BOXES_MAX = 6;
 /** The text that the board writes on a chunk, by the chunk's status. */
 const STATUS_TEXTS: Partial<Record<Chunk["status"], string>> = {
   loading: "loading…",
+  unavailable: "unavailable now",
   rejected: "not served to you",
   failed: "given up",
 };

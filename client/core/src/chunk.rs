@@ -27,7 +27,7 @@ use std::sync::Arc;
 const RELOADS_MAX: usize = 3;
 /// The time in milliseconds within which reloads are counted.
 const RELOAD_WINDOW_MS: u64 = 60_000;
-/// Milliseconds before the client sends Track again for a chunk that the gateway cannot load at
+/// Milliseconds before the client sends Track again for a chunk that the gateway cannot serve at
 /// present. The time doubles with each attempt, up to 32 times this value.
 const UNAVAILABLE_RETRY_MS: u64 = 1_000;
 
@@ -81,10 +81,10 @@ pub(crate) struct Chunk {
     answer_by: MonotonicMs,
     /// True if a Refresh was sent and no answer has advanced the replica yet.
     is_refreshing: bool,
-    /// When the client sends Track again after a gateway could not load the chunk;
+    /// When the client sends Track again after a gateway could not serve the chunk;
     /// [`MonotonicMs::NEVER`] otherwise.
     retry_at: MonotonicMs,
-    /// How often in a row a gateway could not load the chunk.
+    /// How often in a row a gateway could not serve the chunk.
     retries: u32,
     /// The times of the reloads within the last [`RELOAD_WINDOW_MS`].
     reloads: VecDeque<MonotonicMs>,
@@ -243,8 +243,11 @@ impl Chunk {
     pub fn gateway_lost(&mut self, turn: &mut Turn<'_>) {
         self.is_track_sent = false;
         self.stop_following();
-        if self.status == ChunkStatus::Live {
-            self.set_status(ChunkStatus::Lagging, turn);
+        // Another gateway may serve a chunk that this one could not.
+        let was_shown = matches!(self.status, ChunkStatus::Live | ChunkStatus::Unavailable { .. });
+        if was_shown {
+            let has_replica = self.replica.is_some();
+            self.set_status(if has_replica { ChunkStatus::Lagging } else { ChunkStatus::Loading }, turn);
         }
     }
 
@@ -378,12 +381,18 @@ impl Chunk {
         self.push_outcomes(concluded, turn);
     }
 
-    /// Sets the timer that sends Track again, because the gateway cannot load the chunk at present.
-    fn retry_later(&mut self, turn: &Turn<'_>) {
+    /// Sets the timer that sends Track again, because the gateway cannot serve the chunk at
+    /// present, and shows the reason. A view that must not be trusted stays `Reloading`.
+    fn retry_later(&mut self, message: String, turn: &mut Turn<'_>) {
         self.is_track_sent = false;
         self.stop_following();
         self.retry_at = turn.now.plus_ms(UNAVAILABLE_RETRY_MS << self.retries.min(5));
         self.retries += 1;
+        let status = match self.status {
+            ChunkStatus::Reloading { .. } => ChunkStatus::Reloading { message },
+            _ => ChunkStatus::Unavailable { message },
+        };
+        self.set_status(status, turn);
     }
 
     fn mark_served(&mut self) {

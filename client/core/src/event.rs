@@ -81,6 +81,12 @@ pub enum ChunkStatus {
     /// The replica receives no updates at present, because the gateway has stopped sending them to
     /// this slow client, or because there is no connection.
     Lagging,
+    /// The gateway cannot serve the chunk at present. A replica, if there is one, receives no
+    /// updates. The client tracks the chunk again by itself.
+    Unavailable {
+        /// A text for people.
+        message: String,
+    },
     /// The replica differs from the log (R10), or a message cannot be used. A fresh replica is
     /// being loaded; do not trust the view until then.
     Reloading {

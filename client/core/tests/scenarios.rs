@@ -515,6 +515,31 @@ fn r7_a_chunk_that_is_too_large_or_has_another_hash_is_rejected() {
 }
 
 #[test]
+fn r12_a_chunk_that_is_unavailable_keeps_its_replica_and_is_tracked_again() {
+    let mut client = TestClient::new();
+    let unavailable = |message: &str| {
+        let code = TrackRejectCode::Unavailable.into();
+        [event::Body::TrackRejected(proto::TrackRejected { chunk_id: CHUNK.into(), code, message: message.into() })]
+    };
+    for wait_ms in [1_000, 2_000, 4_000] {
+        client.say(Socket::Gateway, unavailable("partition 3"));
+        assert_eq!(client.status(), &ChunkStatus::Unavailable { message: "partition 3".into() });
+        assert!(client.core.view(&chunk()).is_some());
+        client.wait(wait_ms - 1);
+        assert!(client.tracks().is_empty());
+        client.wait(1);
+        let [proto::Track { have: Some(_), .. }] = &client.tracks()[..] else { panic!("no Track with `have`") };
+    }
+    client.tracked();
+    assert_eq!(client.status(), &ChunkStatus::Live);
+    // A new connection may lead to a gateway that serves the chunk, so the reason is not shown any
+    // more.
+    client.say(Socket::Gateway, unavailable("partition 3"));
+    client.core.disconnected(client.now, Socket::Gateway, Some(close::DEAD_PEER));
+    assert_eq!(client.status(), &ChunkStatus::Lagging);
+}
+
+#[test]
 fn a_rejected_track_drops_replica_and_commands_and_reports_it() {
     let mut client = TestClient::new();
     client.submit("a");

@@ -47,8 +47,9 @@ export class ConnectionError extends DriftlessError {
 }
 
 /**
- * Why `chunk.status` is `reloading`, `rejected` or `failed`. Codes:
+ * Why `chunk.status` is `unavailable`, `reloading`, `rejected` or `failed`. Codes:
  *
+ * - `unavailable`: the gateway cannot serve the chunk at present. Nothing needs to be done.
  * - `reloading`: the chunk drifted, or a message for it cannot be used. Nothing needs to be done.
  * - `no_read_access`, `unknown_family` and other codes of the gateway: it rejected the chunk.
  * - `failed`: the chunk was reloaded too often, or this client does not know the chunk's model in

@@ -34,10 +34,19 @@ export interface WorldEvents {
  * - `live`: the replica follows the log.
  * - `lagging`: there is a replica, but the gateway skips its updates because this client reads too
  *   slowly, or there is no connection. The replica may be old.
+ * - `unavailable`: the gateway cannot serve the chunk at present. The replica, if there is one, may
+ *   be old. The client tracks the chunk again by itself.
  * - `reloading`: the replica differs from the log, or a message for it cannot be used. A fresh
  *   state is on its way; do not trust what is shown meanwhile.
  * - `rejected`: the gateway does not serve the chunk to this user. Call `track` to ask again.
  * - `failed`: the client gave up, because the chunk was reloaded too often or its model is unknown.
  *   Call `track` to try again.
  */
-export type ChunkStatus = "loading" | "live" | "lagging" | "reloading" | "rejected" | "failed";
+export type ChunkStatus =
+  | "loading"
+  | "live"
+  | "lagging"
+  | "unavailable"
+  | "reloading"
+  | "rejected"
+  | "failed";

@@ -268,6 +268,21 @@ describe("beacons and Tracked", () => {
     expect(chunk.status).toBe("reloading");
   });
 
+  test("R12: a chunk that is unavailable keeps its replica, says why, and is tracked again", async () => {
+    servers.take("track");
+    const live = chunk.live();
+    say({ trackRejected: { chunkId: ID, code: 7, message: "partition 3" } });
+    expect([chunk.status, chunk.error?.code, chunk.version]).toEqual(["unavailable", "unavailable", 3]);
+    expect(chunk.error?.message).toContain("partition 3");
+    const again = chunk.live();
+    await vi.advanceTimersByTimeAsync(1000);
+    await settle();
+    expect(servers.take("track")).toEqual([{ chunkId: ID, have: { version: 3, hash: hashAt(3) } }]);
+    say(tracked(3));
+    await Promise.all([live, again]);
+    expectLive(3);
+  });
+
   test("R12: an older state does not replace a healthy one", () => {
     say(updateTo(4), chunkAt(2));
     expectLive(4);

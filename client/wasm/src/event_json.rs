@@ -114,6 +114,7 @@ pub fn status_members(out: &mut Json, status: &ChunkStatus) {
         ChunkStatus::Loading => ("loading", None),
         ChunkStatus::Live => ("live", None),
         ChunkStatus::Lagging => ("lagging", None),
+        ChunkStatus::Unavailable { message } => ("unavailable", Some(message)),
         ChunkStatus::Reloading { message } => ("reloading", Some(message)),
         ChunkStatus::Rejected { code, message } => {
             out.text("code", &plain_name(code.as_str_name(), "TRACK_REJECT_CODE_"));

@@ -199,9 +199,7 @@ impl Peer {
     /// R10, R12: a healthy replica matches the log, and its version never goes down.
     fn compare_replicas(&mut self, oracle: &Oracle) -> Verdict {
         for chunk in &self.chunks {
-            if self.damaged.contains(chunk)
-                || !matches!(self.core.status(chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging))
-            {
+            if self.damaged.contains(chunk) || !is_shown(self.core.status(chunk)) {
                 continue;
             }
             let Some(replica) = self.core.confirmed(chunk) else { continue };
@@ -224,7 +222,7 @@ impl Peer {
     pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
-        let is_healthy = matches!(self.core.status(&chunk), Some(ChunkStatus::Live | ChunkStatus::Lagging));
+        let is_healthy = is_shown(self.core.status(&chunk));
         let has = self.shown.get(&chunk).copied().filter(|_| is_healthy).unwrap_or(0);
         hold(has <= tracked.version, "R12", || {
             format!("{}: Tracked for {chunk} at version {}, but the client has {has}", self.name, tracked.version)
@@ -292,4 +290,9 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// True if the client shows a replica in this status, and trusts it.
+fn is_shown(status: Option<&ChunkStatus>) -> bool {
+    matches!(status, Some(ChunkStatus::Live | ChunkStatus::Lagging | ChunkStatus::Unavailable { .. }))
 }

@@ -197,14 +197,14 @@ impl Chunk {
         }
     }
 
-    /// Handles TrackRejected. If the code is `Unavailable`, the gateway cannot load the chunk at
-    /// present, and the client tries again later.
+    /// Handles TrackRejected. If the code is `Unavailable`, the gateway cannot serve the chunk at
+    /// present, and the client keeps its replica (R12) and tries again later.
     pub fn track_rejected(&mut self, rejected: proto::TrackRejected, turn: &mut Turn<'_>) {
         if !self.is_track_sent {
             return;
         }
         if rejected.code() == TrackRejectCode::Unavailable {
-            return self.retry_later(turn);
+            return self.retry_later(rejected.message, turn);
         }
         let code = rejected.code();
         self.drop_state(&format!("the gateway does not serve this chunk: {}", rejected.message), turn);

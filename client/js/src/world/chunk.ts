@@ -100,7 +100,7 @@ export class Chunk extends Emitter<ChunkEvents> {
     return this.#status;
   }
 
-  /** The reason, if the chunk is `reloading`, `rejected` or `failed`. */
+  /** The reason, if the chunk is `unavailable`, `reloading`, `rejected` or `failed`. */
   get error(): ChunkError | undefined {
     return this.#error;
   }
@@ -152,7 +152,8 @@ export class Chunk extends Emitter<ChunkEvents> {
    */
   async live({ signal }: Abortable = {}): Promise<this> {
     while (this.#status !== "live") {
-      if (this.#error && this.#status !== "reloading") throw this.#error;
+      const isOver = this.#status === "rejected" || this.#status === "failed";
+      if (this.#error && isOver) throw this.#error;
       this.#engine.throwIfClosed();
       await this.once("status", { signal });
     }
