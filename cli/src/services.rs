@@ -149,12 +149,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
         source.handle(),
     )
     .await?;
-    let readiness = gateway.readiness();
-    let ready = move || match *readiness.borrow() {
-        true => Ok(()),
-        false => Err("catching up with the log".to_owned()),
-    };
-    let routes = gateway.routes().or(http::readyz(ready)).unify();
+    let standings = gateway.readiness();
+    let ready = move || standings.borrow().readiness();
+    let routes = gateway.routes().or(http::readyz_with_notes(ready)).unify();
     let routes = routes.or(openapi(&Gateway::document())).unify().boxed();
     #[cfg(debug_assertions)]
     let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();

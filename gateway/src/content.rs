@@ -13,6 +13,10 @@ use serde_json::json as value;
 use std::ops::Range;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
+/// Clients are told to ask again after this time for a chunk whose partition is degraded. An
+/// operator may have to act, so the time is longer than for a chunk that failed to load.
+pub(crate) const DEGRADED_RETRY_MS: u32 = 5_000;
+
 pub(crate) async fn content(
     path: &ChunkPath,
     family: &Family,
@@ -23,6 +27,7 @@ pub(crate) async fn content(
     let (version, hash, encoding) = match context.hub.ask(path.chunk.clone(), Ask::Content).await {
         Some(Answer::Content { version, hash, encoding }) => (version, hash, encoding),
         Some(Answer::Unavailable(reason)) => return Err(unavailable(&reason)),
+        Some(Answer::Degraded(reason)) => return Err(degraded(&reason)),
         Some(Answer::Status(_)) | None => return Err(Problem::internal()),
     };
     let etag = format!("\"{hash}\"");
@@ -60,6 +65,11 @@ pub(crate) async fn content(
 pub(crate) fn unavailable(reason: &str) -> Problem {
     let detail = format!("the chunk's stored state cannot be loaded now: {reason}; try again");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after_ms(1000)
+}
+
+/// The answer while the chunk's partition is degraded.
+pub(crate) fn degraded(reason: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason).with_retry_after_ms(DEGRADED_RETRY_MS)
 }
 
 fn text(text: &str) -> HeaderValue {

@@ -9,11 +9,13 @@
 //! A stream of one chunk gives its events the `id` `<version>:<hash>`, and `Last-Event-ID` resumes
 //! the stream there. The events of a stream of several chunks have no ids, because each id would
 //! have to name the state of every chunk. Its reader passes `have` for each chunk instead. A chunk
-//! that is not served gets a `rejected` event, and the stream goes on with the others.
+//! that is not served gets a `rejected` event, and the stream goes on with the others. A stream all
+//! of whose chunks are unavailable ends, so that its reader opens it again.
 
 mod json;
 mod query;
 
+use crate::content::DEGRADED_RETRY_MS;
 use crate::context::Context;
 use crate::hub::EventSubscription;
 use crate::hub::shard::Outgoing;
@@ -25,12 +27,12 @@ use driftless_runtime::clock::unix_now;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
 use driftless_schemas::access::Claims;
-use driftless_schemas::proto::{ServerFrame, Track, request};
+use driftless_schemas::proto::{ServerFrame, Track, TrackRejectCode, event, request};
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{SessionId, close, format, limits};
 use driftless_web::http::{ConnectionPermit, Problem, Response};
 use json::{Families, to_events};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// A reader whose user has too many connections is told to retry after this time. By then the
 /// gateway has sent each stream a comment, has noticed dead streams, and has freed their places.
 const PLACE_RETRY_MS: u32 = limits::EVENT_KEEP_ALIVE_MS as u32;
+/// A reader whose chunks are all unavailable is told to open the stream again after this time.
+const UNAVAILABLE_RETRY: Duration = Duration::from_millis(DEGRADED_RETRY_MS as u64);
 /// At shutdown, readers are told to wait for up to this much longer, so that they do not all come
 /// back at once.
 const RECONNECT_JITTER_MS: u64 = 4000;
@@ -85,6 +89,7 @@ pub(crate) fn respond(
     // A chunk without a family gets only the hub's rejection, which needs no family.
     let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
     let has_ids = tracks.len() == 1;
+    let served = tracks.iter().map(|track| track.chunk_id.clone()).collect();
     let Reader { claims, token, .. } = reader;
     // Without a session, the reader gets no outcomes: no client can have this writer id.
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
@@ -98,6 +103,7 @@ pub(crate) fn respond(
         subscription,
         families,
         has_ids,
+        served,
         frames: VecDeque::new(),
         decoded_bytes: 0,
         ready: VecDeque::from([Event::default().retry(RECONNECT).comment("driftless")]),
@@ -151,6 +157,8 @@ struct EventStream {
     families: Families,
     /// True if events have ids, so that `Last-Event-ID` can resume the stream.
     has_ids: bool,
+    /// The chunks that are not unavailable, as far as the hub has said.
+    served: BTreeSet<String>,
     /// Frames of the hub that are not decoded yet. A frame is decoded only once the reader has
     /// taken all events of the previous frame, because JSON is much larger than a frame and many
     /// whole chunks may be waiting.
@@ -201,9 +209,7 @@ impl EventStream {
                     self.check_at = Instant::now();
                 }
                 () = self.shutdown.wait() => {
-                    let jitter = Duration::from_millis(rand::random_range(0..=RECONNECT_JITTER_MS));
-                    self.ready.push_back(Event::default().retry(RECONNECT + jitter));
-                    self.end(close::SHUTTING_DOWN, "this gateway ends: open the stream again");
+                    self.end_for_a_while(RECONNECT, close::SHUTTING_DOWN, "this gateway ends: open the stream again");
                 }
                 () = tokio::time::sleep_until(self.check_at) => {}
             }
@@ -220,6 +226,14 @@ impl EventStream {
         }
     }
 
+    /// Ends the stream, and tells the reader to open it again after `pause` and up to
+    /// [`RECONNECT_JITTER_MS`] more.
+    fn end_for_a_while(&mut self, pause: Duration, code: u16, reason: &str) {
+        let jitter = Duration::from_millis(rand::random_range(0..=RECONNECT_JITTER_MS));
+        self.ready.push_back(Event::default().retry(pause + jitter));
+        self.end(code, reason);
+    }
+
     fn end(&mut self, code: u16, reason: &str) {
         metrics::closed(code);
         let why = serde_json::json!({"code": code, "reason": reason});
@@ -232,7 +246,16 @@ impl EventStream {
         // The hub encoded the frame, so it decodes.
         let Ok(frame) = format::decode::<ServerFrame>("ServerFrame", frame) else { return };
         for body in frame.events.into_iter().filter_map(|event| event.body) {
+            if let event::Body::TrackRejected(rejected) = &body
+                && rejected.code() == TrackRejectCode::Unavailable
+            {
+                self.served.remove(&rejected.chunk_id);
+            }
             self.ready.extend(to_events(&self.families, self.has_ids, body));
+        }
+        if self.served.is_empty() && !self.is_over {
+            let reason = "no chunk of this stream is available now: open the stream again";
+            self.end_for_a_while(UNAVAILABLE_RETRY, close::INTERNAL, reason);
         }
     }
 }

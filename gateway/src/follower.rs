@@ -1,42 +1,37 @@
 //! Reads `updates` for the hub, and loads stored states.
 //!
-//! The follower opens a view of each partition's index at start and reads the log from that view's
-//! `updates_low` on, with the epoch and n at that offset (R4). Each newer ref arrives through the
-//! log as `SnapshotStored`, so the follower never polls the index. A stored state is verified by
-//! its hash (R7).
+//! To open a partition is to open a view of its index. The follower then reads the log from that
+//! view's `updates_low` on, with the epoch and n at that offset (R4). Each newer ref arrives
+//! through the log as `SnapshotStored`, so the follower never polls the index. A stored state is
+//! verified by its hash (R7). The hub decides when to open a partition, and what a failure means.
 
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
-use driftless_gateway_core::{LoadError, Loaded, Reread, newer_ref};
-use driftless_log::{self as log, Log, Reader};
+use driftless_gateway_core::{Fault, LoadError, Loaded, Opened, Reread, newer_ref};
+use driftless_log::{self as log, Batch, Log, ReadError, Reader};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use driftless_store::Store;
-use driftless_store::index::{IndexView, Indexes};
-use std::collections::BTreeMap;
+use driftless_store::index::{self, IndexView, Indexes};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::error::Error;
 use crate::metrics;
 
-/// A started follower.
+/// Reads the partitions of `updates` that are open.
 pub(crate) struct Follower {
-    /// Reads all partitions of `updates`.
-    pub reader: Box<dyn Reader>,
-    /// By partition: the position at which the reader starts.
-    pub positions: Vec<Position>,
-    /// The end of each partition when the follower started. The gateway is ready once it has read
-    /// up to all these offsets.
-    pub goals: BTreeMap<Partition, Offset>,
+    log: Arc<dyn Log>,
+    topic: Arc<str>,
+    /// `None` before the first partition is open.
+    reader: Option<Box<dyn Reader>>,
     pub loader: Loader,
 }
 
-/// Loads stored states.
+/// Opens partitions and loads stored states.
 #[derive(Clone)]
 pub(crate) struct Loader {
     world: Arc<World>,
@@ -54,7 +49,10 @@ pub(crate) struct Loader {
 /// accumulates state for as long as it follows the index.
 struct View {
     partition: Partition,
-    current: RwLock<Arc<IndexView>>,
+    /// `None` before the partition was opened.
+    current: RwLock<Option<Arc<IndexView>>>,
+    /// Held while a view is opened, so that no view is replaced by an older one.
+    opening: Mutex<()>,
 }
 
 /// Limit on concurrent loads of stored states.
@@ -63,40 +61,83 @@ const LOADS_MAX: usize = 64;
 const REREADS_MAX: usize = 2;
 /// Limit on the time of a reread. A reread that takes longer fails, and the hub retries the load.
 const REREAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit on the time to open a partition. A store that never answers must not keep the partition in
+/// doubt for ever.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a view is used before it is replaced. The hub may forget a chunk without trackers once
-/// all views are newer than the chunk's last ref, so it keeps such chunks about this long.
+/// the view is newer than the chunk's last ref, so it keeps such chunks about this long.
 const VIEW_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Follower {
-    pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, Error> {
+    /// Checks the topic. No partition is open yet.
+    pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, log::Error> {
         let indexes = Indexes::new(store.object_store(), world.spec().generation);
         let topic = Arc::clone(&world.topics().updates);
         log::check_topic(&**log, &topic, world.spec().partitions).await?;
-        let mut reader = log.reader()?;
-        let (mut positions, mut views, mut goals) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for partition in world.partitions() {
-            let view = indexes.view(partition).await?;
-            let position = Position::of_checkpoint(&view.checkpoint().await?);
-            let (_, high) = log.watermarks(&topic, partition).await?;
-            reader.assign(&topic, partition, position.offset);
-            positions.push(position);
-            views.push(View { partition, current: RwLock::new(Arc::new(view)) });
-            goals.insert(partition, high);
-        }
+        let views = world.partitions().map(|partition| View {
+            partition,
+            current: RwLock::default(),
+            opening: Mutex::default(),
+        });
         let loader = Loader {
             world: Arc::clone(world),
             store: store.clone(),
             indexes,
-            views: Arc::new(views),
+            views: Arc::new(views.collect()),
             log: Arc::clone(log),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
             rereads: Arc::new(Semaphore::new(REREADS_MAX)),
         };
-        Ok(Self { reader, positions, goals, loader })
+        Ok(Self { log: Arc::clone(log), topic, reader: None, loader })
+    }
+
+    /// Waits for records. Cancel-safe. An error names one partition, which is not read any more.
+    pub async fn next(&mut self) -> Result<Vec<Batch>, ReadError> {
+        match &mut self.reader {
+            Some(reader) => reader.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Begins to read a partition. `is_alone` is true if no other partition is read.
+    ///
+    /// # Errors
+    /// The log has no reader.
+    pub fn read(&mut self, partition: Partition, from: Offset, is_alone: bool) -> Result<(), log::Error> {
+        // The other partitions may have failed because the reader has failed, which does not
+        // recover.
+        let reader = match self.reader.take().filter(|_| !is_alone) {
+            Some(reader) => reader,
+            None => self.log.reader()?,
+        };
+        self.reader.insert(reader).assign(&self.topic, partition, from);
+        Ok(())
+    }
+
+    pub fn stop_reading(&mut self, partition: Partition) {
+        if let Some(reader) = &mut self.reader {
+            reader.unassign(&self.topic, partition);
+        }
     }
 }
 
 impl Loader {
+    /// Opens a partition: later loads use the new view of its index.
+    pub async fn open(&self, partition: Partition) -> Result<Opened, Fault> {
+        let Some(view) = self.view(partition) else { return Err(Fault::Index("there is no such partition".into())) };
+        let opening = async {
+            let _alone = view.opening.lock().await;
+            let opened = self.indexes.view(partition).await.map_err(|e| Fault::Index(e.to_string()))?;
+            let checkpoint = opened.checkpoint().await.map_err(|e| Fault::Index(e.to_string()))?;
+            let watermarks = self.log.watermarks(&self.world.topics().updates, partition).await;
+            let (low, high) = watermarks.map_err(|e| Fault::Log(e.to_string()))?;
+            view.set(opened);
+            Ok(Opened { position: Position::of_checkpoint(&checkpoint), low, high })
+        };
+        let timed_out = || Err(Fault::Index(format!("the index and the log did not answer within {OPEN_TIMEOUT:?}")));
+        tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(|_| timed_out())
+    }
+
     /// Loads the state of `logged`, which is a ref from the log, or of the newest ref in the index,
     /// whichever is newer. The state is `None` if no state of the chunk is stored. Also rereads the
     /// records that the hub evicted, unless the loaded state contains them.
@@ -157,37 +198,58 @@ impl Loader {
     }
 
     /// Replaces each view every ten minutes, one after the other, until the shutdown. Calls
-    /// `renewed` with a time after which all current views were opened.
-    pub async fn renew_views(self, clock: Clock, shutdown: Shutdown, renewed: impl Fn(MonotonicMs)) {
+    /// `renewed` with the time before the new view was opened.
+    pub async fn renew_views(self, clock: Clock, shutdown: Shutdown, renewed: impl Fn(Partition, MonotonicMs)) {
         let pause = VIEW_LIFETIME / u32::try_from(self.views.len().max(1)).unwrap_or(u32::MAX);
-        let mut opened = vec![None; self.views.len()];
-        for (view, i) in self.views.iter().zip(0..).cycle() {
+        for view in self.views.iter().cycle() {
             tokio::select! {
                 () = shutdown.wait() => return,
                 () = tokio::time::sleep(pause) => {}
             }
+            if view.get().is_none() {
+                // The hub has the partition opened.
+                continue;
+            }
+            let partition = view.partition;
             let now = clock.monotonic();
-            match self.indexes.view(view.partition).await {
-                Ok(new) => {
-                    *view.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                    opened[i] = Some(now);
-                    if let Some(Some(oldest)) = opened.iter().min() {
-                        renewed(*oldest);
-                    }
-                }
-                Err(e) => tracing::warn!(
-                    partition = view.partition.0,
+            match tokio::time::timeout(OPEN_TIMEOUT, self.replace(view)).await {
+                Ok(Ok(())) => renewed(partition, now),
+                Ok(Err(e)) => tracing::warn!(
+                    partition = partition.0,
                     "cannot open a new view of the index, so the old one stays: {e}"
+                ),
+                Err(_) => tracing::warn!(
+                    partition = partition.0,
+                    "the index did not answer within {OPEN_TIMEOUT:?}, so the old view stays"
                 ),
             }
         }
     }
 
+    async fn replace(&self, view: &View) -> Result<(), index::Error> {
+        let _alone = view.opening.lock().await;
+        view.set(self.indexes.view(view.partition).await?);
+        Ok(())
+    }
+
     async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<StoredRef>, String> {
         let place = self.world.place(chunk).map_err(|e| e.to_string())?;
-        let view = usize::try_from(place.partition.0).ok().and_then(|i| self.views.get(i));
+        let view = self.view(place.partition).and_then(View::get);
         let view = view.ok_or_else(|| format!("partition {} has no view", place.partition))?;
-        let view = Arc::clone(&view.current.read().unwrap_or_else(PoisonError::into_inner));
         Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.map(|entry| entry.newest))
+    }
+
+    fn view(&self, partition: Partition) -> Option<&View> {
+        self.views.get(usize::try_from(partition.0).ok()?)
+    }
+}
+
+impl View {
+    fn get(&self) -> Option<Arc<IndexView>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, new: IndexView) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(new));
     }
 }

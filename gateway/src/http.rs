@@ -1,12 +1,12 @@
 //! The HTTP routes (docs/design.md#gateway): a chunk's content, its events, the status of a
 //! command, the world, and the positions of the partitions.
 
-use crate::content::{content, unavailable};
+use crate::content::{content, degraded, unavailable};
 use crate::context::Context;
 use crate::sockets::serve;
 use crate::{events, openapi};
 use driftless_chunk::world::{Place, World};
-use driftless_gateway_core::{Answer, Ask, Status};
+use driftless_gateway_core::{Answer, Ask, Standing, Status};
 use driftless_runtime::clock::unix_now;
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::Track;
@@ -178,6 +178,7 @@ async fn status(
             Status::BeyondWindow => value!({"status": "beyond_window"}),
         },
         Some(Answer::Unavailable(reason)) => return Err(unavailable(&reason)),
+        Some(Answer::Degraded(reason)) => return Err(degraded(&reason)),
         Some(Answer::Content { .. }) | None => return Err(Problem::internal()),
     };
     let mut response = json(StatusCode::OK, &body);
@@ -209,15 +210,17 @@ fn world_json(world: &World) -> Response {
 }
 
 /// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch and n that a
-/// reader needs to judge later records (R4).
+/// reader needs to judge later records (R4), and whether this gateway serves the partition's
+/// chunks.
 async fn partitions_json(context: Arc<Context>) -> Response {
     let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
     let topic = &context.shared.greeter.world.topics().updates;
-    let positions: Vec<_> = positions
-        .iter()
-        .enumerate()
-        .map(|(partition, at)| value!({"partition": partition, "offset": at.offset, "epoch": at.epoch, "n": at.n}))
-        .collect();
+    // The reasons are for operators: `/readyz` has them.
+    let states = context.hub.standings.borrow().0.iter().map(Standing::name).collect::<Vec<_>>();
+    let positions = positions.iter().zip(states).enumerate().map(|(partition, (at, state))| {
+        value!({"partition": partition, "offset": at.offset, "epoch": at.epoch, "n": at.n, "state": state})
+    });
+    let positions: Vec<_> = positions.collect();
     let mut response = json(StatusCode::OK, &value!({"topic": &**topic, "positions": positions}));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

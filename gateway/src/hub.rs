@@ -9,21 +9,20 @@ mod handle;
 pub(crate) mod shard;
 
 use crate::auditor::Auditor;
-use crate::error::Error;
-use crate::follower::{Follower, Loader};
+use crate::follower::Follower;
 use crate::metrics;
 use destination::{Destination, SHARDS_MAX};
 use driftless_chunk::world::World;
-use driftless_gateway_core::{Answer, Hub, Input, LoadError, Output, Settings, SocketId};
-use driftless_log::{ReadError, Reader};
+use driftless_gateway_core::{Answer, Fault, Hub, Input, LoadError, Opened, Output, Settings, SocketId, Standings};
+use driftless_log::ReadError;
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
+use driftless_schemas::Partition;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{Offset, Partition};
 use driftless_web::stream::CLOSE_TIMEOUT;
 use handle::Message;
 use shard::{Outgoing, ShardSettings, ToShard};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -37,10 +36,9 @@ const TICK: Duration = Duration::from_millis(100);
 const MESSAGES_PER_TURN: usize = 1024;
 
 /// The handle of a started hub's task.
-pub(crate) type TaskHandle = tokio::task::JoinHandle<Result<(), Error>>;
+pub(crate) type TaskHandle = tokio::task::JoinHandle<()>;
 
-/// Starts the hub's task and the shards. The task ends with the shutdown, or with an error that
-/// ends the gateway.
+/// Starts the hub's task and the shards. The task ends with the shutdown.
 pub(crate) fn start(
     world: Arc<World>,
     settings: Settings,
@@ -51,7 +49,9 @@ pub(crate) fn start(
     shutdown: Shutdown,
 ) -> (HubHandle, TaskHandle) {
     let (messages, received) = unbounded_channel();
-    let (ready_to, ready) = watch::channel(false);
+    let hub = Hub::unopened(world, settings);
+    metrics::partitions(&hub.standings());
+    let (publish, standings) = watch::channel(hub.standings());
     let start_shard = |_| {
         let messages = messages.clone();
         let report = move |written| {
@@ -61,11 +61,10 @@ pub(crate) fn start(
     };
     let shards: Arc<[_]> = (0..shard_settings.count.clamp(1, SHARDS_MAX)).map(start_shard).collect();
     let task = Task {
-        hub: Hub::new(world, settings, follower.positions),
-        loader: follower.loader,
-        goals: follower.goals,
+        hub,
+        follower,
         auditor,
-        ready: ready_to,
+        standings: publish,
         messages: messages.clone(),
         batches: shards.iter().map(|_| Vec::new()).collect(),
         shards: Arc::clone(&shards),
@@ -73,22 +72,18 @@ pub(crate) fn start(
         asks: HashMap::new(),
         next_ask: 0,
         clock,
-        fatal: None,
         drain: shard_settings.drain,
         ends_at: None,
     };
-    let handle = HubHandle { messages, shards, ids: Arc::default(), ready };
-    (handle, tokio::spawn(task.run(follower.reader, received, shutdown)))
+    let handle = HubHandle { messages, shards, ids: Arc::default(), standings };
+    (handle, tokio::spawn(task.run(received, shutdown)))
 }
 
 struct Task {
     hub: Hub,
-    loader: Loader,
-    /// By partition: where the log ended at start, until the hub has read up to there. The gateway
-    /// is ready when this map is empty.
-    goals: BTreeMap<Partition, Offset>,
+    follower: Follower,
     auditor: Auditor,
-    ready: watch::Sender<bool>,
+    standings: watch::Sender<Standings>,
     messages: UnboundedSender<Message>,
     shards: Arc<[UnboundedSender<ToShard>]>,
     /// The output of this turn for each shard.
@@ -99,7 +94,6 @@ struct Task {
     asks: HashMap<u64, oneshot::Sender<Answer>>,
     next_ask: u64,
     clock: Clock,
-    fatal: Option<Error>,
     /// At shutdown, the shards close the websockets one after the other over this time.
     drain: Duration,
     /// When the task ends, once shutdown has begun.
@@ -107,24 +101,24 @@ struct Task {
 }
 
 impl Task {
-    async fn run(
-        mut self,
-        mut reader: Box<dyn Reader>,
-        mut received: UnboundedReceiver<Message>,
-        shutdown: Shutdown,
-    ) -> Result<(), Error> {
+    async fn run(mut self, mut received: UnboundedReceiver<Message>, shutdown: Shutdown) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.notice_ready();
         loop {
             tokio::select! {
-                read = reader.next() => for batch in read.map_err(unreadable)? {
-                    let records = batch.records.into_iter().map(|r| (r.offset, r.value)).collect();
-                    metrics::records(batch.partition);
-                    self.handle(Input::Records(batch.partition, records));
+                read = self.follower.next() => match read {
+                    Ok(batches) => for batch in batches {
+                        let records = batch.records.into_iter().map(|r| (r.offset, r.value)).collect();
+                        metrics::records(batch.partition);
+                        self.handle(Input::Records(batch.partition, records));
+                    },
+                    Err(error) => {
+                        let (partition, fault) = fault_of(error);
+                        self.handle(Input::Failed(partition, fault));
+                    }
                 },
                 message = received.recv() => match message {
-                    None => return Ok(()),
+                    None => return,
                     Some(message) => {
                         self.take(message);
                         for _ in 0..MESSAGES_PER_TURN {
@@ -143,14 +137,10 @@ impl Task {
                 }
             }
             self.carry_out();
-            if let Some(fatal) = self.fatal.take() {
-                return Err(fatal);
-            }
-            self.notice_ready();
             // At shutdown, the task still serves sockets until the shards have closed them all or
             // `ends_at` has come.
             if self.ends_at.is_some_and(|at| self.hub.sockets() == 0 || self.clock.monotonic() >= at) {
-                return Ok(());
+                return;
             }
         }
     }
@@ -180,10 +170,12 @@ impl Task {
             Message::Loaded(chunk, loaded, reread) => self.handle(Input::Loaded(chunk, loaded, reread)),
             #[cfg(debug_assertions)]
             Message::Damage(chunk) => self.handle(Input::Damage(chunk)),
-            Message::ViewsRenewed(opened) => self.handle(Input::ViewsRenewed(opened)),
+            Message::Opened(partition, Ok(opened)) => self.opened(partition, opened),
+            Message::Opened(partition, Err(fault)) => self.handle(Input::Failed(partition, fault)),
+            Message::ViewRenewed(partition, opened) => self.handle(Input::ViewRenewed(partition, opened)),
             Message::Positions(to) => {
-                let partitions = (0..).map(Partition).map_while(|p| self.hub.position(p));
-                let _ = to.send(partitions.collect());
+                let positions = (0..).map(Partition).map_while(|p| self.hub.position(p));
+                let _ = to.send(positions.collect());
             }
         }
     }
@@ -202,7 +194,7 @@ impl Task {
                 Output::Send(id, frames) => self.send(id, Outgoing::Frames(frames)),
                 Output::Close(id, code, why) => self.send(id, Outgoing::Close(code, why)),
                 Output::Load(chunk, stored, reread) => {
-                    let (loader, messages) = (self.loader.clone(), self.messages.clone());
+                    let (loader, messages) = (self.follower.loader.clone(), self.messages.clone());
                     tokio::spawn(async move {
                         let (loaded, reread) = loader.load(&chunk, stored, reread).await;
                         if let Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) = &loaded {
@@ -227,7 +219,34 @@ impl Task {
                 }
                 Output::LaggingBegan => metrics::lagging_began(),
                 Output::LaggingEnded(after_ms) => metrics::lagging_ended(after_ms),
-                Output::Fatal(reason) => self.fatal = Some(Error::Follow(reason)),
+                Output::Open(partition) => {
+                    let (loader, messages) = (self.follower.loader.clone(), self.messages.clone());
+                    tokio::spawn(async move {
+                        // A panic over damaged files must not leave the partition in doubt for
+                        // ever.
+                        let opened = tokio::spawn(async move { loader.open(partition).await }).await;
+                        let opened =
+                            opened.unwrap_or_else(|e| Err(Fault::Index(format!("cannot open the index: {e}"))));
+                        if let Err(fault) = &opened {
+                            tracing::debug!(partition = partition.0, "cannot open the partition: {fault}");
+                        }
+                        let _ = messages.send(Message::Opened(partition, opened));
+                    });
+                }
+                Output::StopReading(partition) => self.follower.stop_reading(partition),
+                Output::Degraded(partition, reason) => {
+                    tracing::error!(
+                        partition = partition.0,
+                        "the partition is degraded, its chunks are unavailable: {reason}"
+                    );
+                }
+                Output::Recovered(partition) => {
+                    tracing::info!(partition = partition.0, "the partition has recovered, its chunks are served again");
+                }
+                Output::Standings(standings) => {
+                    metrics::partitions(&standings);
+                    self.standings.send_replace(standings);
+                }
             }
         }
         for (batch, shard) in self.batches.iter_mut().zip(self.shards.iter()) {
@@ -250,24 +269,24 @@ impl Task {
         }
     }
 
-    fn notice_ready(&mut self) {
-        if *self.ready.borrow() {
+    /// Reads an opened partition.
+    fn opened(&mut self, partition: Partition, opened: Opened) {
+        let is_alone = !self.hub.is_reading_any();
+        self.handle(Input::Opened(partition, opened));
+        if !self.hub.is_reading(partition) {
             return;
         }
-        let hub = &self.hub;
-        self.goals.retain(|partition, goal| hub.position(*partition).is_some_and(|at| at.offset < *goal));
-        if self.goals.is_empty() {
-            self.ready.send_replace(true);
+        if let Err(e) = self.follower.read(partition, opened.position.offset, is_alone) {
+            self.handle(Input::Failed(partition, Fault::Log(e.to_string())));
         }
     }
 }
 
-fn unreadable(error: ReadError) -> Error {
-    Error::Follow(match error {
-        ReadError::OutOfRange { .. } => format!(
-            "{error}: retention of updates is shorter than the age of the newest checkpoint (start the replayer first, \
-             or keep updates longer), or the index in this store belongs to another log"
-        ),
-        error => error.to_string(),
-    })
+fn fault_of(error: ReadError) -> (Partition, Fault) {
+    match error {
+        ReadError::OutOfRange { partition, wanted, low, high, .. } => {
+            (partition, Fault::OutOfRange { wanted, low, high })
+        }
+        ReadError::Broken { partition, .. } => (partition, Fault::Log(error.to_string())),
+    }
 }

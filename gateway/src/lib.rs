@@ -4,7 +4,7 @@
 //! snapshots and updates to its clients. This crate is the shell around the core.
 //!
 //! * `service`: starts all parts. The parts share `settings`, `error` and `context`.
-//! * `follower`: reads `updates` and loads stored states.
+//! * `follower`: opens partitions, reads `updates` and loads stored states.
 //! * `hub`: the one task that owns the core's hub, and the shards that write to websockets.
 //! * `sockets`: reads from websockets.
 //! * `http`, `content`, `events`: the HTTP API and the server-sent events, which `openapi`
@@ -29,7 +29,7 @@ mod openapi;
 mod auditor;
 mod metrics;
 
-pub use driftless_gateway_core::Settings as CoreSettings;
+pub use driftless_gateway_core::{Settings as CoreSettings, Standings};
 pub use error::Error;
 pub use service::Gateway;
 pub use settings::Settings;

@@ -1,12 +1,16 @@
 //! The gateway's metrics and their descriptions.
 
-use driftless_gateway_core::Hub;
+use driftless_gateway_core::{Hub, Standing, Standings};
 use driftless_schemas::Partition;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Describes the metrics; once per process is enough.
 pub(crate) fn describe() {
     describe_counter!("driftless_gateway_polls_total", "Batches of records read from updates, by partition");
+    describe_gauge!(
+        "driftless_gateway_partitions",
+        "Partitions by state: catching_up, serving, degraded (this gateway serves none of its chunks)"
+    );
     describe_counter!("driftless_drift_total", "Replicas that differed from the log and were rebuilt");
     describe_counter!("driftless_gateway_audits_total", "Requests to an owner to check a chunk");
     describe_counter!("driftless_gateway_drift_reports_total", "Drift reports of clients, which are never trusted");
@@ -29,6 +33,12 @@ pub(crate) fn describe() {
 
 pub(crate) fn records(partition: Partition) {
     counter!("driftless_gateway_polls_total", "partition" => partition.to_string()).increment(1);
+}
+
+pub(crate) fn partitions(standings: &Standings) {
+    for state in Standing::NAMES {
+        gauge!("driftless_gateway_partitions", "state" => state).set(standings.count(state) as f64);
+    }
 }
 
 pub(crate) fn drift() {

@@ -1,10 +1,14 @@
 //! The OpenAPI document of the gateway's HTTP API. The routes in `http` serve only the operations
 //! of this document; docs/protocol.md explains the API.
 
+use driftless_gateway_core::Standing;
 use driftless_schemas::limits;
 use driftless_web::http::openapi::{Document, Operation, chunk_id_pattern, example, header, parameter, reference};
 use serde_json::{Value, json};
 use warp::http::Method;
+
+const UNAVAILABLE: &str =
+    "`unavailable`: the stored state cannot be loaded now, or this gateway cannot read the chunk's partition now";
 
 /// The gateway's part of the OpenAPI document.
 pub(crate) fn document() -> Document {
@@ -63,9 +67,7 @@ fn of_content(operation: Operation, form: u16) -> Operation {
     let etag = header("The state hash; a weak tag except for the canonical encoding.", &json!({"type": "string"}));
     let version = header("The chunk's version.", &json!({"type": "string", "pattern": "^[0-9]+$"}));
     let operation = operation.with_header(form, "ETag", etag).with_header(form, "Driftless-Version", version);
-    operation
-        .answers_empty(304, "The client's content is current.")
-        .problem(503, "`unavailable`: the stored state cannot be loaded now")
+    operation.answers_empty(304, "The client's content is current.").problem(503, UNAVAILABLE)
 }
 
 fn json_form(operation: Operation) -> Operation {
@@ -114,7 +116,7 @@ fn events(operation: Operation) -> Operation {
         .takes(session)
         .answers(
             200,
-            "A stream that ends only with the connection, the token or the gateway.",
+            "A stream that ends only with the connection, the token or the gateway, or when all its chunks are unavailable.",
             "text/event-stream",
             reference("Event"),
         )
@@ -159,7 +161,7 @@ fn status() -> Operation {
         .takes(parameter("path", "seq", "The command's sequence number.", &seq))
         .answers(200, "The status, as far as this gateway knows it.", "application/json", reference("Status"))
         .problem(400, "`bad_chunk_id`, `bad_session`, `bad_seq`")
-        .problem(503, "`unavailable`: the stored state cannot be loaded now")
+        .problem(503, UNAVAILABLE)
 }
 
 fn world() -> Operation {
@@ -273,8 +275,14 @@ fn positions() -> Value {
             "topic": {"type": "string"},
             "positions": {"type": "array", "items": {
                 "type": "object",
-                "required": ["partition", "offset", "epoch", "n"],
-                "properties": {"partition": integer(), "offset": integer(), "epoch": integer(), "n": integer()},
+                "required": ["partition", "offset", "epoch", "n", "state"],
+                "properties": {
+                    "partition": integer(), "offset": integer(), "epoch": integer(), "n": integer(),
+                    "state": {
+                        "enum": Standing::NAMES,
+                        "description": "Whether this gateway serves the partition's chunks. The chunks of a `degraded` partition are unavailable.",
+                    },
+                },
                 "additionalProperties": false,
             }},
         },

@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use crate::{http, metrics};
 use driftless_auth::Verifier;
 use driftless_chunk::world::World;
+use driftless_gateway_core::Standings;
 use driftless_gateway_core::connection::Shared;
 use driftless_log::Log;
 use driftless_runtime::clock::Clock;
@@ -25,18 +26,20 @@ use driftless_web::http::{Origins, Routes};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 
 /// A running gateway.
 pub struct Gateway {
     routes: Routes,
-    ready: watch::Receiver<bool>,
+    standings: watch::Receiver<Standings>,
     task: TaskHandle,
     #[cfg(debug_assertions)]
     hub: hub::HubHandle,
 }
 
 impl Gateway {
-    /// Opens the views of the index and starts to follow the log.
+    /// Starts to open the partitions and to follow the log. A partition that cannot be opened or
+    /// read is degraded, and the gateway serves all others.
     ///
     /// # Errors
     /// [`Error`].
@@ -59,14 +62,16 @@ impl Gateway {
         let shard_settings = shard_settings(&settings);
         let (hub, task) = hub::start(world, settings.core, shard_settings, follower, auditor, clock, shutdown.clone());
         let renewed = hub.clone();
-        tokio::spawn(loader.renew_views(clock, shutdown.clone(), move |opened| renewed.views_renewed(opened)));
-        let ready = hub.ready.clone();
+        tokio::spawn(loader.renew_views(clock, shutdown.clone(), move |partition, opened| {
+            renewed.view_renewed(partition, opened);
+        }));
+        let standings = hub.standings.clone();
         #[cfg(debug_assertions)]
         let hub_to_damage = hub.clone();
         let context = Context { hub, verifier, shared, shutdown, streams, clock };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
-            ready,
+            standings,
             task,
             #[cfg(debug_assertions)]
             hub: hub_to_damage,
@@ -93,22 +98,19 @@ impl Gateway {
         move |chunk| hub.damage(chunk)
     }
 
-    /// A channel, to wait for or to poll. Its value is true once the gateway has read up to the
-    /// offsets at which the log ended when the gateway started.
+    /// A channel, to wait for or to poll: the standing of each partition. [`Standings::is_ready`]
+    /// and [`Standings::readiness`] say whether clients should come.
     #[must_use]
-    pub fn readiness(&self) -> watch::Receiver<bool> {
-        self.ready.clone()
+    pub fn readiness(&self) -> watch::Receiver<Standings> {
+        self.standings.clone()
     }
 
     /// Waits until the gateway ends.
     ///
     /// # Errors
-    /// [`Error`] if the gateway ended without a shutdown; the error is the reason.
-    pub async fn join(self) -> Result<(), Error> {
-        match self.task.await {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+    /// The gateway panicked.
+    pub async fn join(self) -> Result<(), JoinError> {
+        self.task.await
     }
 }
 

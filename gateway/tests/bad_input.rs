@@ -1,18 +1,16 @@
 //! A whole gateway over bad input: damaged snapshots and refs, a foreign record, an index of
-//! another log. The gateway names each problem and never serves content that it could not verify
-//! (R7).
+//! another log. The gateway names each problem, never serves content that it could not verify (R7),
+//! and serves all chunks that the problem does not concern.
 
 mod scene;
 
 use bytes::Bytes;
-use driftless_gateway::{CoreSettings, Error, Settings};
+use driftless_gateway::{CoreSettings, Settings};
 use driftless_log::TopicSpec;
 use driftless_log::memory::MemoryLog;
-use driftless_runtime::shutdown::ShutdownSource;
 use driftless_schemas::proto::{TrackRejectCode, UpdatesRecord, event};
 use driftless_schemas::{Partition, WriterId, limits, storage};
 use driftless_store::compress;
-use driftless_store::index;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use scene::*;
@@ -39,6 +37,19 @@ async fn stored() -> Town {
 
 fn partition(town: &Town) -> Partition {
     town.world.place(&id(C)).unwrap().partition
+}
+
+/// A chunk in another partition than `C`.
+fn elsewhere(town: &Town) -> &'static str {
+    ["canvas/1/0", "canvas/64/0", "canvas/0/64", "canvas/64/64"]
+        .into_iter()
+        .find(|chunk| town.world.place(&id(chunk)).unwrap().partition != partition(town))
+        .unwrap()
+}
+
+/// The beginning of what `/readyz` says if the partition of `C` is degraded and all others are not.
+fn degraded(town: &Town) -> String {
+    format!("degraded: 1 of {} partitions; partition {}: ", town.world.spec().partitions, partition(town))
 }
 
 impl Town {
@@ -119,34 +130,46 @@ async fn r7_a_damaged_ref_is_named_and_its_chunk_is_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_checkpoint_is_named_at_start() {
+async fn a_damaged_checkpoint_is_named_and_its_partition_is_degraded() {
     let town = stored().await;
     town.garble(storage::CHECKPOINT, b"not of ours").await;
-    let Err(error) = town.start(settings(), &ShutdownSource::new()).await else { panic!("the gateway started") };
-    assert!(matches!(&error, Error::Index(index::Error::Damaged { .. })), "{error:?}");
-    assert!(error.to_string().contains(storage::CHECKPOINT), "{error}");
+    let running = town.gateway(impatient()).await;
+    let said = running.ready_with(|said| !said.is_empty()).await;
+    assert!(said.starts_with(&degraded(&town)) && said.contains(storage::CHECKPOINT), "{said}");
+    let mut client = running.greeted(&town.token("ann")).await;
+    rejection(&mut client).await;
+    client.send([track(elsewhere(&town), None)]).await;
+    assert_eq!(client.tracked().await.version, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_foreign_record_in_updates_ends_the_gateway_with_its_offset() {
+async fn a_foreign_record_in_updates_degrades_its_partition_and_is_named() {
     let mut town = stored().await;
     let running = town.gateway(settings()).await;
     let mut client = running.greeted(&town.token("ann")).await;
     client.send([track(C, None)]).await;
     client.tracked().await;
+    client.chunk(&town.world).await;
     let (_, high) = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap();
     // A fence, five decisions and a SnapshotStored come before the record.
     town.send(partition(&town), UpdatesRecord { epoch: 1, n: 7, body: None });
     town.decide(C, STRANGER, cells(0..1, 3, None)).await;
-    let ended = tokio::time::timeout(PATIENCE, running.gateway.join()).await.expect("the gateway ends");
-    let said = ended.unwrap_err().to_string();
-    assert!(said.contains(&format!("offset {high}")), "{said}");
-    assert!(said.contains(&partition(&town).to_string()), "{said}");
+    let said = running.ready_with(|said| !said.is_empty()).await;
+    assert!(said.starts_with(&degraded(&town)) && said.contains(&format!("offset {high} ")), "{said}");
+    let event::Body::TrackRejected(rejected) = client.event().await else { panic!("the client is not told") };
+    assert_eq!((rejected.chunk_id.as_str(), rejected.code()), (C, TrackRejectCode::Unavailable));
+    // Chunks elsewhere are followed as before.
+    let elsewhere = elsewhere(&town);
+    client.send([track(elsewhere, None)]).await;
+    assert_eq!(client.tracked().await.version, 0);
+    client.chunk(&town.world).await;
+    town.decide(elsewhere, STRANGER, cells(0..1, 3, None)).await;
+    assert_eq!(client.updates().await.first_version, 1);
 }
 
 /// The index's checkpoint names offsets that this log does not have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_ahead_of_the_log_ends_the_gateway_with_the_offsets() {
+async fn an_index_ahead_of_the_log_degrades_its_partition_and_names_the_offsets() {
     let mut town = stored().await;
     let wanted = town.log.watermarks(&town.world.topics().updates, partition(&town)).await.unwrap().1.0 - 1;
     town.log = Arc::new(MemoryLog::new());
@@ -157,9 +180,8 @@ async fn an_index_ahead_of_the_log_ends_the_gateway_with_the_offsets() {
         record_bytes_max: limits::RECORD_BYTES_MAX,
     };
     town.log.create_topic(&spec).await.unwrap();
-    let shutdown = ShutdownSource::new();
-    let gateway = town.start(settings(), &shutdown).await.unwrap();
-    let ended = tokio::time::timeout(PATIENCE, gateway.join()).await.expect("the gateway ends");
-    let said = ended.unwrap_err().to_string();
+    let running = town.gateway(settings()).await;
+    let said = running.ready_with(|said| !said.is_empty()).await;
+    assert!(said.starts_with(&degraded(&town)), "{said}");
     assert!(said.contains(&format!("{wanted} is wanted")) && said.contains("another log"), "{said}");
 }

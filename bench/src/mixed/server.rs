@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 use driftless_auth::{self as auth, Verifier};
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_gateway::{Gateway, Settings};
+use driftless_gateway::{Gateway, Settings, Standings};
 use driftless_ingest::Ingest;
 use driftless_log::sqlite::SqliteLog;
 use driftless_log::{Log, TopicSpec};
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
             .await?;
     let partitions = usize::try_from(world.spec().partitions)?;
     replayer.ready(partitions).await.map_err(|reason| anyhow!("the replayer cannot decide: {reason}"))?;
-    gateway.readiness().wait_for(|ready| *ready).await?;
+    gateway.readiness().wait_for(Standings::is_ready).await?;
     let sockets = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", serde_json::to_string(&Ready { address: sockets.local_addr()? })?);
     let routes = gateway.routes().or(ingest.routes()).unify().boxed();

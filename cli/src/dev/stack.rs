@@ -3,7 +3,7 @@
 use super::Site;
 use crate::page;
 use anyhow::{Result, bail};
-use driftless_gateway::Gateway;
+use driftless_gateway::{Gateway, Standings};
 use driftless_ingest::Ingest;
 use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::shutdown::ShutdownSource;
@@ -63,7 +63,7 @@ impl Stack {
     pub async fn ready(self) -> Result<Self> {
         let mut readiness = self.gateway.readiness();
         let replayer = async { self.replayer.ready(self.partitions).await.map_err(Ended::Replayer) };
-        let gateway = async { readiness.wait_for(|ready| *ready).await.map(drop).map_err(|_| Ended::Gateway) };
+        let gateway = async { readiness.wait_for(Standings::is_ready).await.map(drop).map_err(|_| Ended::Gateway) };
         let both = async { tokio::try_join!(replayer, gateway) };
         let waited = tokio::time::timeout(READY_WITHIN, both).await;
         match waited {
@@ -85,10 +85,10 @@ impl Stack {
             let damage = damage.or(crate::damage::route("gateway", self.gateway.damage())).unify();
             damage.or(routes).unify().boxed()
         };
-        let readiness = self.gateway.readiness();
-        let ready = move || if *readiness.borrow() { Ok(()) } else { Err("catching up with the log".to_owned()) };
+        let standings = self.gateway.readiness();
+        let ready = move || standings.borrow().readiness();
         let document = Gateway::document().and(Ingest::document());
-        let routes = routes.or(http::healthz()).unify().or(http::readyz(ready)).unify();
+        let routes = routes.or(http::healthz()).unify().or(http::readyz_with_notes(ready)).unify();
         let routes = routes.or(openapi(&document)).unify();
         routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed()
     }

@@ -23,6 +23,8 @@ pub enum Answer {
     Status(Status),
     /// The chunk's stored state cannot be loaded now; the text says why.
     Unavailable(String),
+    /// The chunk's partition is degraded; the text says so, and what clients should do.
+    Degraded(String),
 }
 
 /// The status of a command, as far as this gateway knows it.

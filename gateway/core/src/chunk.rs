@@ -10,11 +10,11 @@ use driftless_chunk::ledger::Ledger;
 use driftless_chunk::live::LiveChunk;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
-use driftless_chunk::world::Family;
+use driftless_chunk::world::{Family, Place};
 use driftless_schemas::proto::{self, Have};
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Hash, Offset, Version};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// A chunk.
 pub(crate) struct Chunk {
     pub family: Arc<Family>,
+    pub partition: Partition,
     pub ring: Ring,
     /// The ref of the newest `SnapshotStored`.
     pub newest_ref: Option<StoredRef>,
@@ -88,6 +89,9 @@ pub(crate) enum Load {
     Retrying {
         attempts: u32,
     },
+    /// A load is in flight that began before the chunk's partition became degraded. Its result is
+    /// dropped, because the records since then are not held. No other load begins before that.
+    Abandoned,
 }
 
 /// Why a chunk's replica could not be restored.
@@ -117,9 +121,10 @@ pub(crate) enum ContentError {
 const UPDATES_ALWAYS_BYTES: usize = 1024;
 
 impl Chunk {
-    pub fn new(family: Arc<Family>) -> Self {
+    pub fn new(place: Place) -> Self {
         Self {
-            family,
+            family: place.family,
+            partition: place.partition,
             ring: Ring::new(),
             newest_ref: None,
             live: None,

@@ -6,6 +6,7 @@
 
 use crate::chunk::Chunk;
 use crate::messages::{Input, Output};
+use crate::partitions::PartitionState;
 use crate::settings::Settings;
 use crate::socket::{Socket, SocketId};
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 mod loading;
 mod log;
+mod partitions;
 mod requests;
 mod time;
 
@@ -29,8 +31,8 @@ use log::TurnUpdates;
 pub struct Hub {
     world: Arc<World>,
     settings: Settings,
-    /// By partition: the position up to which `updates` was read.
-    positions: Vec<Position>,
+    /// In the order of the partitions.
+    partitions: Vec<PartitionState>,
     chunks: HashMap<ChunkId, Chunk>,
     sockets: FxHashMap<SocketId, Socket>,
     /// By chunk: updates of this turn that were not sent to the chunk's trackers yet.
@@ -51,14 +53,27 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Creates a hub. `positions` has one position for each partition, in the order of the
-    /// partitions. The hub reads `updates` from these positions on (R4).
+    /// Creates a hub that has the shell open all partitions, and serves each one as soon as it has
+    /// caught up.
+    #[must_use]
+    pub fn unopened(world: Arc<World>, settings: Settings) -> Self {
+        let partitions = world.partitions().map(|_| PartitionState::unopened()).collect();
+        Self::with(world, settings, partitions)
+    }
+
+    /// Creates a hub that serves all partitions at once. `positions` has one position for each
+    /// partition, in the order of the partitions. The hub reads `updates` from these positions on
+    /// (R4).
     #[must_use]
     pub fn new(world: Arc<World>, settings: Settings, positions: Vec<Position>) -> Self {
+        Self::with(world, settings, positions.into_iter().map(PartitionState::served_from).collect())
+    }
+
+    fn with(world: Arc<World>, settings: Settings, partitions: Vec<PartitionState>) -> Self {
         Self {
             world,
             settings,
-            positions,
+            partitions,
             chunks: HashMap::new(),
             sockets: FxHashMap::default(),
             turn_updates: BTreeMap::new(),
@@ -76,6 +91,8 @@ impl Hub {
     pub fn handle(&mut self, input: Input, now: MonotonicMs) {
         self.now = now;
         match input {
+            Input::Opened(partition, opened) => self.take_opened(partition, opened),
+            Input::Failed(partition, fault) => self.degrade(partition, fault),
             Input::Records(partition, records) => self.take_records(partition, records),
             Input::Joined(socket, joined) => {
                 let beacons_at = self.first_beacons_at(socket);
@@ -87,7 +104,7 @@ impl Hub {
             Input::Left(socket) => self.leave(socket),
             Input::Loaded(chunk, loaded, reread) => self.take_loaded(chunk, loaded, reread),
             Input::Asked(id, chunk, ask) => self.ask(id, chunk, ask),
-            Input::ViewsRenewed(opened) => self.forget_unused(opened),
+            Input::ViewRenewed(partition, opened) => self.forget_unused(partition, opened),
             Input::Tick => self.tick(),
             #[cfg(any(debug_assertions, feature = "mutants"))]
             Input::Damage(chunk) => {
@@ -108,7 +125,7 @@ impl Hub {
     /// The position up to which a partition was read.
     #[must_use]
     pub fn position(&self, partition: Partition) -> Option<Position> {
-        self.positions.get(usize::try_from(partition.0).ok()?).copied()
+        Some(self.partition(partition)?.position)
     }
 
     /// Number of sockets that have joined.
@@ -135,10 +152,10 @@ impl Hub {
         self.ring_bytes
     }
 
-    /// Forgets unused chunks whose newest ref was read before `opened`. All views of the index were
-    /// opened at `opened` or later, so they contain these refs.
-    fn forget_unused(&mut self, opened: MonotonicMs) {
-        self.chunks.retain(|_, chunk| !chunk.is_forgettable(opened));
+    /// Forgets unused chunks of a partition whose newest ref was read before `opened`. The view of
+    /// the partition's index was opened at `opened` or later, so it contains these refs.
+    fn forget_unused(&mut self, partition: Partition, opened: MonotonicMs) {
+        self.chunks.retain(|_, chunk| chunk.partition != partition || !chunk.is_forgettable(opened));
         let chunks = &mut self.chunks;
         self.eviction_order.retain(|id| {
             let Some(chunk) = chunks.get_mut(id) else { return false };

@@ -13,6 +13,8 @@
 pub mod connection;
 mod hub;
 pub use hub::Hub;
+mod partitions;
+pub use partitions::{Fault, Opened, Standing, Standings};
 mod messages;
 pub use messages::{Ask, Input, LoadError, Loaded, Output, newer_ref};
 mod answer;

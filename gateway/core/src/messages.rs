@@ -1,6 +1,7 @@
 //! The hub's inputs and outputs.
 
 use crate::answer::Answer;
+use crate::partitions::{Fault, Opened, Standings};
 use crate::reread::Reread;
 use crate::socket::{Frames, Joined, SocketId};
 use bytes::Bytes;
@@ -14,8 +15,14 @@ use std::sync::Arc;
 /// An input of the hub.
 #[derive(Debug)]
 pub enum Input {
+    /// The result of [`Output::Open`]: the partition is open. Its records from
+    /// [`Opened::position`] on follow, and loads use its new view of the index from now on.
+    Opened(Partition, Opened),
+    /// The partition could not be opened, or cannot be read any further.
+    Failed(Partition, Fault),
     /// Records of one partition of `updates`, in the order of the log. They begin where the
-    /// previous records of this partition ended; the hub skips records that it has read already.
+    /// previous records of this partition ended, or at the position of [`Input::Opened`]; the hub
+    /// skips records that it has read already.
     Records(Partition, Vec<(Offset, Bytes)>),
     /// A socket has said Hello.
     Joined(SocketId, Joined),
@@ -34,10 +41,11 @@ pub enum Input {
     Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
     /// A question over HTTP about a chunk. [`Output::Answer`] carries this question's number.
     Asked(u64, ChunkId, Ask),
-    /// All views of the index were opened at this time or later. They contain every ref that the
+    /// The view of this partition's index was opened at this time. It contains every ref that the
     /// hub read from the log before this time, so the hub may forget unused chunks with such refs.
-    ViewsRenewed(MonotonicMs),
-    /// Time has passed: the hub retries loads, sends beacons and drops idle replicas.
+    ViewRenewed(Partition, MonotonicMs),
+    /// Time has passed: the hub has partitions opened, retries loads, sends beacons and drops idle
+    /// replicas.
     Tick,
     /// Flips bits in the memory of a replica on purpose, to show that drift is found and healed.
     #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -130,8 +138,17 @@ pub enum Output {
     /// milliseconds. The lag ends when the client is brought up to date, repeats or ends its Track,
     /// or leaves, and when the replica is rebuilt.
     LaggingEnded(u64),
-    /// A record of `updates` cannot be read: log the text and end the process.
-    Fatal(String),
+    /// Open a view of this partition's index, and report the position of its checkpoint with
+    /// [`Input::Opened`], or the reason why that failed with [`Input::Failed`].
+    Open(Partition),
+    /// Stop reading this partition of `updates`, until it is opened again.
+    StopReading(Partition),
+    /// The partition became degraded: the hub serves none of its chunks. Log the reason.
+    Degraded(Partition, String),
+    /// The hub serves the chunks of the partition again.
+    Recovered(Partition),
+    /// The standing of a partition has changed: publish the standings of all.
+    Standings(Standings),
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct Settings {
     /// Number of loads of one chunk that may fail in a row. After that many failures, the waiting
     /// clients get an error.
     pub load_attempts_max: u32,
+    /// Longest pause before a degraded partition is opened again, milliseconds. The first pause is
+    /// 1 s, and each failure doubles it.
+    pub partition_retry_max_ms: u64,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             audit_interval_ms: 5_000,
             load_retry_ms: 500,
             load_attempts_max: 10,
+            partition_retry_max_ms: 60_000,
         }
     }
 }

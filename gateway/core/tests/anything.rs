@@ -1,7 +1,7 @@
 //! Arbitrary events in any order: owners that are replaced without noticing, lost records,
-//! snapshots whose `SnapshotStored` comes late or never, loads that fail or bring an older or newer
-//! ref than the log, clients that come, go, lag, refresh, and come back from a gateway that was
-//! ahead.
+//! snapshots whose `SnapshotStored` comes late or never, a partition that cannot be read for a
+//! while, loads that fail or bring an older or newer ref than the log, clients that come, go, lag,
+//! refresh, and come back from a gateway that was ahead.
 //!
 //! The clients check every event (`driftless_scenes::gateway::Client`). At rest, each client has
 //! the state that the valid records of the log lead to, and knows the outcome of each of its
@@ -35,6 +35,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (socket, 1..4usize).prop_map(|(socket, turns)| Step::Take { socket, turns }),
         2 => (1..3000u64).prop_map(|ms| Step::Tick { ms }),
         1 => Just(Step::Drift),
+        1 => Just(Step::Fail),
+        2 => Just(Step::Open),
     ]
 }
 
@@ -58,6 +60,7 @@ proptest! {
             idle_replica_ms,
             rings_bytes_max,
             load_attempts_max: 3,
+            partition_retry_max_ms: 1_000,
             beacon_interval_ms: 700,
             ..Settings::default()
         };

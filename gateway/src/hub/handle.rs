@@ -4,10 +4,12 @@ use super::destination::{Destination, SocketIds};
 use super::shard::{Outgoing, ToShard, Written};
 use crate::socket_state::SocketState;
 use driftless_chunk::position::Position;
-use driftless_gateway_core::{Answer, Ask, Input, Joined, LoadError, Loaded, Reread, SocketId};
-use driftless_schemas::ChunkId;
+use driftless_gateway_core::{
+    Answer, Ask, Fault, Input, Joined, LoadError, Loaded, Opened, Reread, SocketId, Standings,
+};
 use driftless_schemas::proto::request;
 use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{ChunkId, Partition};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
@@ -23,7 +25,8 @@ pub(super) enum Message {
     Written(Written),
     Ask(ChunkId, Ask, oneshot::Sender<Answer>),
     Loaded(ChunkId, Result<Option<Loaded>, LoadError>, Option<Box<Reread>>),
-    ViewsRenewed(MonotonicMs),
+    Opened(Partition, Result<Opened, Fault>),
+    ViewRenewed(Partition, MonotonicMs),
     Positions(oneshot::Sender<Vec<Position>>),
     #[cfg(debug_assertions)]
     Damage(ChunkId),
@@ -45,9 +48,8 @@ pub(crate) struct HubHandle {
     pub(super) messages: UnboundedSender<Message>,
     pub(super) shards: Arc<[UnboundedSender<ToShard>]>,
     pub(super) ids: Arc<SocketIds>,
-    /// True once the gateway has read up to the offsets at which the log ended when the gateway
-    /// started.
-    pub ready: watch::Receiver<bool>,
+    /// The standing of each partition.
+    pub standings: watch::Receiver<Standings>,
 }
 
 /// A websocket's registration at its shard and at the hub, which ends when this is dropped.
@@ -97,9 +99,9 @@ impl HubHandle {
         positions.await.ok()
     }
 
-    /// Tells the hub that all views of the index were opened at this time or later.
-    pub fn views_renewed(&self, opened: MonotonicMs) {
-        self.tell(Message::ViewsRenewed(opened));
+    /// Tells the hub that the view of a partition's index was opened at this time or later.
+    pub fn view_renewed(&self, partition: Partition, opened: MonotonicMs) {
+        self.tell(Message::ViewRenewed(partition, opened));
     }
 
     /// Flips a bit in the memory of a replica, to show that drift is healed. Debug builds only.

@@ -9,7 +9,7 @@ use driftless_chunk::live::{Asked, AskedBody, LiveChunk};
 use driftless_chunk::model::Models;
 use driftless_chunk::replica::Replica;
 use driftless_chunk::world::World;
-use driftless_gateway::{CoreSettings, Error, Gateway, Settings};
+use driftless_gateway::{CoreSettings, Error, Gateway, Settings, Standings};
 use driftless_log::memory::MemoryLog;
 use driftless_log::{Append, Delivery, Log, Producer, TopicSpec};
 use driftless_runtime::clock::unix_now;
@@ -25,7 +25,7 @@ use driftless_schemas::{
 };
 use driftless_store::Store;
 use driftless_store::index::{Index, Indexes};
-use driftless_web::http::{Origins, ServerOptions, serve};
+use driftless_web::http::{Origins, ServerOptions, readyz_with_notes, serve};
 use driftless_web::socket::GATEWAY;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
@@ -38,6 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use warp::Filter as _;
 
 /// A step of these tests that takes this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,9 +124,11 @@ impl Town {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = ServerOptions::new(100).with_write_timeout(write_timeout);
-        tokio::spawn(serve(listener, gateway.routes(), origins, options, shutdown.handle()));
-        let mut ready = gateway.readiness();
-        tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+        let (standings, mut ready) = (gateway.readiness(), gateway.readiness());
+        let readyz = readyz_with_notes(move || standings.borrow().readiness());
+        let routes = gateway.routes().or(readyz).unify().boxed();
+        tokio::spawn(serve(listener, routes, origins, options, shutdown.handle()));
+        tokio::time::timeout(PATIENCE, ready.wait_for(Standings::is_ready)).await.unwrap().unwrap();
         Running { address, shutdown, gateway }
     }
 
@@ -176,11 +179,16 @@ impl Town {
 
     /// Appends any record to `updates`.
     pub fn send(&self, partition: Partition, record: UpdatesRecord) {
+        self.send_bytes(partition, record.encode_to_vec().into());
+    }
+
+    /// Appends any bytes to `updates`.
+    pub fn send_bytes(&self, partition: Partition, value: Bytes) {
         let append = Append {
             topic: Arc::clone(&self.world.topics().updates),
             partition,
             key: Bytes::new(),
-            value: record.encode_to_vec().into(),
+            value,
             headers: vec![],
             token: 0,
         };
@@ -289,6 +297,21 @@ impl Running {
         client.send([hello(token)]).await;
         client.welcome().await;
         client
+    }
+
+    /// Waits until `/readyz` answers 200 with this text below the first line, which is `ready`.
+    pub async fn ready_with(&self, is_expected: impl Fn(&str) -> bool) -> String {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let answer = self.http("/readyz", &[]).await;
+            let body = String::from_utf8(answer.body).unwrap();
+            let notes = body.strip_prefix("ready\n").filter(|_| answer.status == 200);
+            if let Some(notes) = notes.filter(|notes| is_expected(notes)) {
+                return notes.to_owned();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "/readyz: {} {body}", answer.status);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A GET request.

@@ -150,10 +150,18 @@ pub fn healthz() -> Routes {
 /// `Err(reason)` while requests should go to another process.
 #[must_use]
 pub fn readyz(ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static) -> Routes {
+    readyz_with_notes(move || ready().map(|()| String::new()))
+}
+
+/// The route `GET /readyz` like [`readyz`], of a service that may be ready although something is
+/// wrong. `ready` returns `Ok(notes)`; unless empty, the notes follow in a line of their own.
+#[must_use]
+pub fn readyz_with_notes(ready: impl Fn() -> Result<String, String> + Clone + Send + Sync + 'static) -> Routes {
     warp::path!("readyz")
         .and(only(&[Method::GET]))
         .map(move || match ready() {
-            Ok(()) => bytes_response(StatusCode::OK, "text/plain", "ready\n".into()),
+            Ok(notes) if notes.is_empty() => bytes_response(StatusCode::OK, "text/plain", "ready\n".into()),
+            Ok(notes) => bytes_response(StatusCode::OK, "text/plain", format!("ready\n{notes}\n").into()),
             Err(reason) => bytes_response(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{reason}\n").into()),
         })
         .boxed()

@@ -13,6 +13,7 @@ pub enum Fault {
     Stolen,
     DeliveryFailed,
     GatewayKilled,
+    GatewayPartitionFailed,
     IngestKilled,
     SocketCut,
     HalfOpen,
@@ -42,13 +43,14 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Fault; 31] = [
+    pub const ALL: [Fault; 32] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
         Self::Stolen,
         Self::DeliveryFailed,
         Self::GatewayKilled,
+        Self::GatewayPartitionFailed,
         Self::IngestKilled,
         Self::SocketCut,
         Self::HalfOpen,
@@ -86,6 +88,7 @@ impl Fault {
             Self::Stolen => "partition_given_away_unnoticed",
             Self::DeliveryFailed => "delivery_failed",
             Self::GatewayKilled => "gateway_killed",
+            Self::GatewayPartitionFailed => "gateway_cannot_read_a_partition",
             Self::IngestKilled => "ingest_killed",
             Self::SocketCut => "socket_cut",
             Self::HalfOpen => "socket_half_open",

@@ -11,7 +11,7 @@ use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
 use driftless_gateway_core::connection::{self, Connection, Outputs};
 use driftless_gateway_core::{
-    Answer, Ask, Hub, Input, LoadError, Loaded, Output, Reread, Settings, SocketId, newer_ref,
+    Answer, Ask, Fault, Hub, Input, LoadError, Loaded, Opened, Output, Reread, Settings, SocketId, newer_ref,
 };
 use driftless_runtime_core::Greeter;
 use driftless_runtime_core::admission::Admission;
@@ -21,7 +21,7 @@ use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version, close, limits};
 use prost::Message as _;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ fn settings() -> Settings {
         load_retry_ms: 100,
         load_attempts_max: 4,
         audit_interval_ms: 800,
+        partition_retry_max_ms: 900,
     }
 }
 
@@ -57,11 +58,12 @@ pub struct Process {
     hub: Hub,
     world: Arc<World>,
     views: Vec<Rc<IndexState>>,
-    /// The time at which each view of the index was opened, by partition. 0 marks a view from the
-    /// start of the process, which may be stale.
-    opened: Vec<u64>,
     /// The difference between the process's wall clock and the simulation's time.
     pub skew_ms: i64,
+    /// The partitions that the simulation made unreadable for this process.
+    failed: BTreeSet<Partition>,
+    /// The partitions that the hub asked to open.
+    to_open: Vec<Partition>,
     /// The open sockets, by socket number.
     pub sockets: BTreeMap<u64, Socket>,
     shared: Arc<connection::Shared>,
@@ -110,9 +112,10 @@ impl Process {
             shared: Arc::new(shared),
             hub: Hub::new(Arc::clone(world), settings(), positions),
             world: Arc::clone(world),
-            opened: vec![0; views.len()],
             views,
             skew_ms,
+            failed: BTreeSet::new(),
+            to_open: Vec::new(),
             sockets: BTreeMap::new(),
             loads: VecDeque::new(),
             environment: SimEnvironment::new(seed),
@@ -132,10 +135,34 @@ impl Process {
     /// Opens a new view of a partition's index.
     pub fn renew_view(&mut self, partition: Partition, store: &Store, now: u64) {
         self.views[partition.0 as usize] = store.view(partition, 0);
-        self.opened[partition.0 as usize] = now;
-        if let Some(opened) = self.opened.iter().min() {
-            self.hub.handle(Input::ViewsRenewed(MonotonicMs(*opened)), MonotonicMs(now));
+        self.hub.handle(Input::ViewRenewed(partition, MonotonicMs(now)), MonotonicMs(now));
+    }
+
+    /// Injects a fault: the process cannot read the partition any more.
+    ///
+    /// # Errors
+    /// The violation that an oracle finds.
+    pub fn fail(&mut self, partition: Partition, now: u64) -> Result<(), Violation> {
+        self.failed.insert(partition);
+        self.hub.handle(Input::Failed(partition, Fault::Log("the reader failed".into())), MonotonicMs(now));
+        self.take_outputs()
+    }
+
+    /// Opens the partitions that the hub asked to open, with views that may be some writes old.
+    ///
+    /// # Errors
+    /// The violation that an oracle finds.
+    pub fn open(&mut self, store: &Store, log: &Log, rng: &mut Rng, now: u64) -> Result<(), Violation> {
+        for partition in std::mem::take(&mut self.to_open) {
+            let (view, updates) =
+                (store.view(partition, rng.pick(&[0, 0, 0, 1, 3])), &log.updates[partition.0 as usize]);
+            let position = Position::of_checkpoint(&view.checkpoint);
+            let opened = Opened { position, low: updates.low(), high: updates.end() };
+            self.views[partition.0 as usize] = view;
+            self.hub.handle(Input::Opened(partition, opened), MonotonicMs(now));
+            self.take_outputs()?;
         }
+        Ok(())
     }
 
     /// Opens the server's end of a socket after a client has connected.
@@ -199,6 +226,9 @@ impl Process {
     /// # Errors
     /// The violation that an oracle finds.
     pub fn read(&mut self, partition: Partition, count: usize, now: u64, log: &Log) -> Result<Option<bool>, Violation> {
+        if !self.hub.is_reading(partition) {
+            return Ok(Some(false));
+        }
         let at = self.hub.position(partition).map_or(Offset(0), |position| position.offset);
         let Some(records) = log.updates[partition.0 as usize].read(at, count) else { return Ok(None) };
         if records.is_empty() {
@@ -307,7 +337,11 @@ impl Process {
                 Output::LaggingEnded(_) => {}
                 Output::Audit(chunk, version, hash) => self.audits.push((chunk, version, hash)),
                 Output::DriftReported(..) => {}
-                Output::Fatal(why) => return Err(Violation::new("R9", format!("a gateway stops: {why}"))),
+                Output::Open(partition) => self.to_open.push(partition),
+                Output::Degraded(partition, why) => {
+                    hold(self.failed.contains(&partition), "R9", || format!("a gateway cannot read: {why}"))?;
+                }
+                Output::StopReading(_) | Output::Recovered(_) | Output::Standings(_) => {}
             }
         }
         Ok(())

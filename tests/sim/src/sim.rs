@@ -344,7 +344,7 @@ impl Sim {
                     // clients may not have read yet that a chunk was healed.
                     let truth = &self.oracle.chunks[&chunk];
                     let comes_again = match &answer {
-                        Some(Answer::Unavailable(_)) => true,
+                        Some(Answer::Unavailable(_) | Answer::Degraded(_)) => true,
                         Some(Answer::Content { version, hash, .. }) => {
                             truth.is_damaged && !truth.is_unnoticed() && truth.hash(version.0) != Some(*hash)
                         }

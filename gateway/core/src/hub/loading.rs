@@ -2,7 +2,7 @@
 
 use super::Hub;
 use crate::answer::{Answer, status};
-use crate::chunk::{Load, RestoreError};
+use crate::chunk::{Chunk, Load, RestoreError};
 use crate::messages::{Ask, LoadError, Loaded, Output};
 use crate::reread::Reread;
 use crate::socket::SocketId;
@@ -15,6 +15,12 @@ impl Hub {
     /// Starts a load if none is in flight and the retry time has come.
     pub(super) fn begin_load(&mut self, id: &ChunkId) {
         self.watched.insert(id.clone());
+        let partition = self.chunks.get(id).map(|chunk| chunk.partition);
+        if !partition.is_some_and(|partition| self.is_reading(partition)) {
+            // The partition is still being opened, so there is no view of its index yet. The next
+            // tick tries again.
+            return;
+        }
         let Self { chunks, world, now, .. } = self;
         let Some(chunk) = chunks.get_mut(id) else { return };
         chunk.load = match chunk.load {
@@ -40,6 +46,11 @@ impl Hub {
         let attempts = match chunk.load {
             Load::InFlight => 1,
             Load::Retrying { attempts } => attempts + 1,
+            Load::Abandoned => {
+                chunk.load = Load::Idle;
+                self.watched.insert(id);
+                return;
+            }
             Load::Idle | Load::RetryAt { .. } => return,
         };
         let restored = match loaded {
@@ -134,10 +145,14 @@ impl Hub {
 
     pub(super) fn ask(&mut self, ask_id: u64, id: ChunkId, ask: Ask) {
         let now = self.now;
-        let chunk = match self.chunk_of(id.as_str()) {
-            Ok((_, chunk)) => chunk,
-            Err(reason) => return self.outputs.push_back(Output::Answer(ask_id, Answer::Unavailable(reason))),
+        let place = match self.world.place(&id) {
+            Ok(place) => place,
+            Err(e) => return self.outputs.push_back(Output::Answer(ask_id, Answer::Unavailable(e.to_string()))),
         };
+        if let Some(reason) = self.unavailable(place.partition) {
+            return self.outputs.push_back(Output::Answer(ask_id, Answer::Degraded(reason)));
+        }
+        let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place));
         chunk.used_at = now;
         if chunk.live.is_some() {
             return self.answer(ask_id, &id, ask);

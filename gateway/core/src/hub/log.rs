@@ -4,6 +4,7 @@
 use super::Hub;
 use crate::chunk::{Chunk, Waiting};
 use crate::messages::Output;
+use crate::partitions::Fault;
 use crate::ring::Record;
 use crate::socket::{Lag, SocketId};
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
+use std::collections::hash_map::Entry;
 
 /// Updates of one chunk in one turn, to be sent to its trackers.
 pub(super) struct TurnUpdates {
@@ -73,52 +75,54 @@ impl TurnUpdates {
 
 impl Hub {
     pub(super) fn take_records(&mut self, partition: Partition, records: Vec<(Offset, Bytes)>) {
-        let Some(index) = usize::try_from(partition.0).ok().filter(|i| *i < self.positions.len()) else { return };
         for (offset, value) in records {
-            if offset < self.positions[index].offset {
+            let Some(state) = self.partition_mut(partition).filter(|state| state.is_reading()) else { return };
+            if offset < state.position.offset {
                 continue;
             }
             let record = match format::decode_known::<UpdatesRecord>("UpdatesRecord", value) {
                 Ok(record) => record,
-                Err(e) => return self.fatal(partition, offset, &e.to_string()),
+                Err(e) => return self.degrade(partition, Fault::Record { offset, reason: e.to_string() }),
             };
-            let at = Position { offset, ..self.positions[index] };
-            if self.positions[index].judge(offset, &record) == Validity::Invalid {
+            let at = Position { offset, ..state.position };
+            if state.position.judge(offset, &record) == Validity::Invalid {
                 continue;
             }
             let taken = match record.body {
                 Some(Body::Fence(_)) => Ok(()),
-                Some(Body::Decisions(decisions)) => self.take_decisions(at, decisions),
-                Some(Body::SnapshotStored(stored)) => self.take_stored(stored),
+                Some(Body::Decisions(decisions)) => self.take_decisions(partition, at, decisions),
+                Some(Body::SnapshotStored(stored)) => self.take_stored(partition, stored),
                 None => Err("it has no body that this version knows: upgrade this process".into()),
             };
             if let Err(reason) = taken {
-                return self.fatal(partition, offset, &reason);
+                return self.degrade(partition, Fault::Record { offset, reason });
             }
         }
-    }
-
-    fn fatal(&mut self, partition: Partition, offset: Offset, reason: &str) {
-        let topic = &self.world.topics().updates;
-        self.outputs.push_back(Output::Fatal(format!("{topic}[{partition}] offset {offset} cannot be read: {reason}")));
+        self.notice_caught_up(partition);
     }
 
     /// Returns the chunk with this id, and adds the chunk if the hub does not have it. Fails with a
-    /// reason if the id is malformed or the world has no place for the chunk.
-    pub(super) fn chunk_of(&mut self, id: &str) -> Result<(ChunkId, &mut Chunk), String> {
+    /// reason if the id is malformed, or the world has no place for the chunk in this partition
+    /// (R1).
+    fn chunk_of(&mut self, partition: Partition, id: &str) -> Result<(ChunkId, &mut Chunk), String> {
         let chunk: ChunkId = id.parse().map_err(|e: driftless_schemas::ChunkIdError| e.to_string())?;
         let world = &self.world;
+        let elsewhere = |other| Err(format!("it is about {chunk}, which belongs to partition {other}"));
         let entry = match self.chunks.entry(chunk.clone()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) if entry.get().partition != partition => return elsewhere(entry.get().partition),
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let place = world.place(&chunk).map_err(|e| e.to_string())?;
-                entry.insert(Chunk::new(place.family))
+                if place.partition != partition {
+                    return elsewhere(place.partition);
+                }
+                entry.insert(Chunk::new(place))
             }
         };
         Ok((chunk, entry))
     }
 
-    fn take_decisions(&mut self, at: Position, decisions: Decisions) -> Result<(), String> {
+    fn take_decisions(&mut self, partition: Partition, at: Position, decisions: Decisions) -> Result<(), String> {
         let updates = read_updates(&decisions).map_err(|e| e.to_string())?;
         if updates.as_ref().is_some_and(|u| u.entries.is_empty() || u.first_version == 0) {
             return Err("Updates without entries, or from version 0 on".into());
@@ -127,7 +131,7 @@ impl Hub {
         let record = Record::new(at, decisions, updates);
         let frame = record.frame.clone();
         let outcomes = private_outcomes(&record.decisions);
-        let (id, chunk) = self.chunk_of(&record.decisions.chunk_id)?;
+        let (id, chunk) = self.chunk_of(partition, &record.decisions.chunk_id)?;
         // The replica's version before this record. The chunk's trackers have this version too.
         let had = chunk.live.as_ref().map(|live| live.replica.version());
         chunk.recorded_at = now;
@@ -249,11 +253,11 @@ impl Hub {
         self.answer_in_order(id);
     }
 
-    fn take_stored(&mut self, stored: proto::SnapshotStored) -> Result<(), String> {
+    fn take_stored(&mut self, partition: Partition, stored: proto::SnapshotStored) -> Result<(), String> {
         let Some(r) = stored.r#ref else { return Err("a SnapshotStored without a ref".into()) };
         let r = StoredRef::from_proto(r).map_err(|e| e.to_string())?;
         let (settings, now) = (self.settings.clone(), self.now);
-        let (id, chunk) = self.chunk_of(&stored.chunk_id)?;
+        let (id, chunk) = self.chunk_of(partition, &stored.chunk_id)?;
         let before = chunk.ring.bytes();
         let compared = chunk.take_ref(r, &settings, now);
         let after = chunk.ring.bytes();

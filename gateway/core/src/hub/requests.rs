@@ -83,7 +83,7 @@ impl Hub {
         let lag = socket.lagging.remove(&id);
         socket.enqueue_answer(id.clone());
         self.end_lagging(lag);
-        let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place.family));
+        let chunk = self.chunks.entry(id.clone()).or_insert_with(|| Chunk::new(place));
         chunk.used_at = self.now;
         // The client must get no updates between a repeated Track and its answer, so the socket
         // stops being a tracker until then.
@@ -107,7 +107,7 @@ impl Hub {
             if chunk.live.is_some() {
                 socket.dequeue_answer(&id);
                 self.track_loaded(socket_id, &id);
-            } else if matches!(chunk.load, Load::Idle | Load::InFlight) {
+            } else if matches!(chunk.load, Load::Idle | Load::InFlight | Load::Abandoned) {
                 return;
             } else {
                 socket.dequeue_answer(&id);
@@ -135,6 +135,9 @@ impl Hub {
             let family = &place.family;
             let message = format!("Hello named no model {} of revision {}", family.spec.model, family.revision);
             return Err((TrackRejectCode::Model, message));
+        }
+        if let Some(reason) = self.unavailable(place.partition) {
+            return Err((TrackRejectCode::Unavailable, reason));
         }
         if socket.tracked.len() >= limits::TRACKED_CHUNKS_MAX && !socket.tracked.contains_key(&id) {
             return Err((

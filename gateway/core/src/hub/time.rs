@@ -1,8 +1,8 @@
-//! The work of each tick: retries loads, closes sockets that have waited too long (R12), drops idle
-//! replicas, and sends beacons.
+//! The work of each tick: has partitions opened, retries loads, closes sockets that have waited too
+//! long (R12), drops idle replicas, and sends beacons.
 
 use super::Hub;
-use crate::chunk::Waiting;
+use crate::chunk::{Load, Waiting};
 use crate::socket::SocketId;
 use driftless_schemas::proto::{Beacon, Beacons, event};
 use driftless_schemas::time::MonotonicMs;
@@ -11,6 +11,7 @@ use prost::Message as _;
 
 impl Hub {
     pub(super) fn tick(&mut self) {
+        self.open_due();
         for id in std::mem::take(&mut self.watched) {
             if self.watch(&id) {
                 self.watched.insert(id);
@@ -53,7 +54,9 @@ impl Hub {
         // Keep a chunk whose ring was trimmed, because `trimmed_through` is still needed: a state
         // that is loaded later may be older than the trimmed records, and is then stale
         // (docs/design.md#gateway).
-        if chunk.ring.is_empty() && chunk.newest_ref.is_none() && chunk.ring.trimmed_through == Offset::NONE {
+        let is_abandoned = chunk.load == Load::Abandoned;
+        let has_no_past = chunk.newest_ref.is_none() && chunk.ring.trimmed_through == Offset::NONE;
+        if chunk.ring.is_empty() && has_no_past && !is_abandoned {
             self.chunks.remove(id);
         }
         false

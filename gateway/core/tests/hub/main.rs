@@ -8,6 +8,7 @@ mod memory;
 mod beacons;
 mod behind;
 mod drift;
+mod degraded;
 
 use driftless_gateway_core::Settings;
 use driftless_scenes::gateway::*;

@@ -1,8 +1,9 @@
 //! Memory of the hub: rings, replicas without trackers, and chunks that no client tracks.
 
 use super::{C, all, log};
-use driftless_gateway_core::Settings;
+use driftless_gateway_core::{Input, Settings};
 use driftless_scenes::gateway::*;
+use driftless_schemas::Partition;
 use driftless_schemas::proto::Have;
 use driftless_schemas::time::MonotonicMs;
 
@@ -22,7 +23,7 @@ fn r5_evicted_records_are_read_again_when_they_are_needed() {
         assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
     }
     assert!(gateway.reread > 0);
-    assert!(gateway.drifts.is_empty() && gateway.fatal.is_none());
+    assert!(gateway.drifts.is_empty() && gateway.degraded.is_empty());
     // R4: a record that did not count the first time does not count when it is read again.
     let mut zombie = owner.clone();
     let mut owner = log.owner();
@@ -93,15 +94,17 @@ fn an_idle_replica_is_dropped_after_a_while_and_nothing_leaks() {
 }
 
 #[test]
-fn an_untracked_chunk_is_kept_until_every_view_has_its_ref() {
+fn an_untracked_chunk_is_kept_until_the_view_has_its_ref() {
     let (mut log, mut owner) = log(2);
     let snapshot = log.snapshot(C);
     owner.notice(&mut log, C, &snapshot);
     let mut gateway = all(&log, settings());
     assert_eq!(gateway.hub.chunks(), 1);
     let noticed = gateway.now;
-    gateway.input(driftless_gateway_core::Input::ViewsRenewed(MonotonicMs(noticed)));
+    gateway.input(Input::ViewRenewed(P, MonotonicMs(noticed)));
     assert_eq!(gateway.hub.chunks(), 1, "a view opened at the same moment may be older than the ref");
-    gateway.input(driftless_gateway_core::Input::ViewsRenewed(MonotonicMs(noticed + 1)));
+    gateway.input(Input::ViewRenewed(Partition(1), MonotonicMs(noticed + 1)));
+    assert_eq!(gateway.hub.chunks(), 1, "the view of another partition");
+    gateway.input(Input::ViewRenewed(P, MonotonicMs(noticed + 1)));
     assert_eq!(gateway.hub.chunks(), 0);
 }

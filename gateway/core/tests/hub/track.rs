@@ -28,7 +28,7 @@ fn a_track_waits_for_the_load_and_records_in_between_are_in_it() {
     for socket in [one, two] {
         assert_eq!(gateway.got(&log, socket), ["updates 4-4"]);
     }
-    assert!(gateway.loads.is_empty() && gateway.fatal.is_none());
+    assert!(gateway.loads.is_empty() && gateway.degraded.is_empty());
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn settings(script: &mut Reader<'_>) -> Settings {
         idle_replica_ms: script.pick(&[100, 30_000]),
         rings_bytes_max: script.pick(&[0, 1 << 30, 4_000]),
         load_attempts_max: 3,
+        partition_retry_max_ms: 1_000,
         beacon_interval_ms: 700,
         ..Settings::default()
     }
@@ -76,7 +77,7 @@ fn with_valid_peers(script: &mut Reader<'_>) {
 fn step(script: &mut Reader<'_>) -> Step {
     let chunk = script.below(CHUNKS.len());
     let socket = script.below(8);
-    match script.below(40) {
+    match script.below(42) {
         0..4 => {
             Step::Commands { chunk, writer: script.below(3) as u8 + 1, count: script.below(3) + 1, kind: script.u8() }
         }
@@ -94,7 +95,9 @@ fn step(script: &mut Reader<'_>) -> Step {
         31 => Step::Leave { socket },
         32..37 => Step::Take { socket, turns: script.below(3) + 1 },
         37 | 38 => Step::Tick { ms: u64::from(script.u8()) * 12 + 1 },
-        _ => Step::Drift,
+        39 => Step::Drift,
+        40 => Step::Fail,
+        _ => Step::Open,
     }
 }
 
@@ -214,7 +217,7 @@ impl ArbitraryPeers {
             _ => {
                 let chunk: ChunkId = script.pick(&IDS).parse().unwrap();
                 match script.below(4) {
-                    0 => self.input(Input::ViewsRenewed(MonotonicMs(script.number()))),
+                    0 => self.input(Input::ViewRenewed(scene::P, MonotonicMs(script.number()))),
                     1 => self.input(Input::Damage(chunk)),
                     kind => {
                         let ask = match kind {
@@ -406,7 +409,7 @@ impl ArbitraryPeers {
                 }
                 Output::Load(id, _, reread) => self.loads.push_back((id, reread)),
                 Output::Answer(id, _) => assert!(self.asked.remove(&id), "question {id} got a second answer"),
-                Output::Fatal(reason) => {
+                Output::Degraded(_, reason) => {
                     assert!(!reason.is_empty());
                     self.is_over = true;
                 }
@@ -414,7 +417,11 @@ impl ArbitraryPeers {
                 | Output::Audit(..)
                 | Output::DriftReported(..)
                 | Output::LaggingBegan
-                | Output::LaggingEnded(_) => {}
+                | Output::LaggingEnded(_)
+                | Output::Open(_)
+                | Output::StopReading(_)
+                | Output::Recovered(_)
+                | Output::Standings(_) => {}
             }
         }
     }

@@ -4,7 +4,7 @@ use super::log::{Fate, Log};
 use super::world::id;
 use bytes::Bytes;
 use driftless_chunk::replica::Replica;
-use driftless_schemas::proto::{self, Have, Updates, event, outcome, request, tracked};
+use driftless_schemas::proto::{self, Have, TrackRejectCode, Updates, event, outcome, request, tracked};
 use driftless_schemas::{ChunkId, Hash, Version, WriterId, format, limits};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -111,8 +111,13 @@ impl Client {
             }
             event::Body::TrackRejected(r) => {
                 self.got.push(format!("rejected {}", r.code().as_str_name().replace("TRACK_REJECT_CODE_", "")));
-                if let Ok(chunk) = r.chunk_id.parse() {
-                    self.chunks.insert(chunk, ClientChunk { rejected: Some(r.code), ..ClientChunk::default() });
+                if let Ok(chunk) = r.chunk_id.parse::<ChunkId>() {
+                    let held = self.chunks.remove(&chunk).unwrap_or_default();
+                    // A client keeps its replica of a chunk that is unavailable for a while (R12).
+                    let is_kept = r.code() == TrackRejectCode::Unavailable;
+                    let (replica, known) = if is_kept { (held.replica, held.known) } else { Default::default() };
+                    let held = ClientChunk { rejected: Some(r.code), replica, known, ..ClientChunk::default() };
+                    self.chunks.insert(chunk, held);
                 }
             }
             event::Body::Refused(r) => {

@@ -82,6 +82,10 @@ pub enum Step {
     },
     /// The gateway reads one record, and its replicas get a wrong content.
     Drift,
+    /// The gateway cannot read the partition any more.
+    Fail,
+    /// The partition is opened again, if its pause is over.
+    Open,
 }
 
 pub struct Run {
@@ -116,7 +120,7 @@ impl Run {
         // A gateway begins to read `updates` at the `updates_low` of the checkpoint in its view of
         // the index.
         let low = log.low();
-        let seen = log.index.iter().map(|(chunk, all)| (chunk.clone(), all.len() - 1)).collect();
+        let seen = newest(&log);
         let gateway = Gateway::new(&log, settings, low);
         Self { log, owners: vec![owner], unannounced: Vec::new(), gateway, seen, texts: 0, written: BTreeMap::new() }
     }
@@ -171,9 +175,11 @@ impl Run {
             Step::Load { fate, which } => self.load(fate, which),
             Step::Tick { ms } => self.gateway.tick(ms),
             Step::Drift => drifting(|| self.gateway.read(&self.log, 1)),
+            Step::Fail => self.gateway.fail(),
+            Step::Open => self.open(),
             step => self.client_step(step),
         }
-        assert_eq!(self.gateway.fatal, None);
+        assert!(self.gateway.degraded.iter().all(|reason| reason.starts_with("no leader")));
         self.replace_closed();
     }
 
@@ -277,6 +283,14 @@ impl Run {
         self.gateway.loaded(loaded);
     }
 
+    /// Opens the partition with a new view of the index.
+    fn open(&mut self) {
+        if self.gateway.is_opening {
+            self.seen = newest(&self.log);
+            self.gateway.open(&self.log);
+        }
+    }
+
     /// Lets everything arrive, and asserts that each client has the contents and outcomes of the
     /// log.
     pub fn rest(&mut self) {
@@ -288,6 +302,7 @@ impl Run {
             self.owners[newest].decide(&mut self.log, chunk, usize::MAX, false);
         }
         for _ in 0..40 {
+            self.open();
             self.gateway.read(&self.log, usize::MAX);
             while !self.gateway.loads.is_empty() {
                 self.load(1, 5);
@@ -336,4 +351,9 @@ impl Run {
         }
         assert_eq!(self.gateway.hub.sockets(), 0);
     }
+}
+
+/// For each chunk, the index of its newest ref.
+fn newest(log: &Log) -> BTreeMap<ChunkId, usize> {
+    log.index.iter().map(|(chunk, all)| (chunk.clone(), all.len() - 1)).collect()
 }

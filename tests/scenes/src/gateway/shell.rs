@@ -5,7 +5,9 @@ use super::client::{Client, ClientChunk, track};
 use super::log::{Log, Snapshot};
 use super::world::{P, id};
 use bytes::Bytes;
-use driftless_gateway_core::{Answer, Ask, Hub, Input, Joined, LoadError, Loaded, Output, Reread, Settings, SocketId};
+use driftless_gateway_core::{
+    Answer, Ask, Fault, Hub, Input, Joined, LoadError, Loaded, Opened, Output, Reread, Settings, SocketId,
+};
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::request;
 use driftless_schemas::stored::StoredRef;
@@ -35,8 +37,12 @@ pub struct Gateway {
     pub answers: BTreeMap<u64, Answer>,
     pub drifts: Vec<String>,
     pub audits: Vec<(ChunkId, Version)>,
-    /// The reason why the hub gave up, if it did.
-    pub fatal: Option<String>,
+    /// The reasons for which the partition became degraded.
+    pub degraded: Vec<String>,
+    /// How often the partition has recovered.
+    pub recovered: usize,
+    /// True if the hub waits for the partition to be opened.
+    pub is_opening: bool,
     next_socket: u64,
 }
 
@@ -70,7 +76,9 @@ impl Gateway {
             answers: BTreeMap::new(),
             drifts: Vec::new(),
             audits: Vec::new(),
-            fatal: None,
+            degraded: Vec::new(),
+            recovered: 0,
+            is_opening: false,
             next_socket: 0,
         }
     }
@@ -100,7 +108,13 @@ impl Gateway {
                 Output::Audit(chunk, version, _) => self.audits.push((chunk, version)),
                 Output::DriftReported(..) | Output::LaggingBegan => {}
                 Output::LaggingEnded(after_ms) => self.lagging_ended.push(after_ms),
-                Output::Fatal(reason) => self.fatal = Some(reason),
+                Output::Open(P) => self.is_opening = true,
+                Output::Degraded(P, reason) => self.degraded.push(reason),
+                Output::Recovered(P) => self.recovered += 1,
+                Output::StopReading(P) | Output::Standings(_) => {}
+                Output::Open(p) | Output::StopReading(p) | Output::Degraded(p, _) | Output::Recovered(p) => {
+                    panic!("there is no partition {p}")
+                }
             }
         }
     }
@@ -112,6 +126,20 @@ impl Gateway {
         self.read = end;
         self.seen.extend(records.iter().cloned());
         self.input(Input::Records(P, records));
+    }
+
+    /// Reports a fault that keeps the partition from being read.
+    pub fn fail(&mut self) {
+        self.input(Input::Failed(P, Fault::Log("no leader".into())));
+    }
+
+    /// Opens the partition as the index is now, if the hub waits for that.
+    pub fn open(&mut self, log: &Log) {
+        if std::mem::take(&mut self.is_opening) {
+            self.read = log.low();
+            let (position, high) = (log.positions[self.read], Offset(log.records.len() as i64));
+            self.input(Input::Opened(P, Opened { position, low: Offset(0), high }));
+        }
     }
 
     pub fn join(&mut self, writer: WriterId) -> SocketId {
@@ -178,6 +206,13 @@ impl Gateway {
         self.loads.push_front((load.chunk, load.stored));
         self.rereads.push_front(load.reread);
         self.load(log);
+    }
+
+    /// Answers a load that was put off with this result.
+    pub fn loaded_late(&mut self, load: PutOff, loaded: Result<Option<Loaded>, String>) {
+        self.loads.push_front((load.chunk, load.stored));
+        self.rereads.push_front(load.reread);
+        self.loaded(loaded);
     }
 
     /// Lets the client read everything. Returns the chunks for which it got a Tracked since the

@@ -16,7 +16,7 @@ use prost::Message as _;
 impl Sim {
     pub(super) fn faults(&mut self) -> Verdict {
         if self.chance.permille(self.likelihoods.processes) {
-            self.process_fault();
+            self.process_fault()?;
         }
         if self.chance.permille(self.likelihoods.sockets) {
             self.socket_fault()?;
@@ -90,9 +90,9 @@ impl Sim {
         Ok(())
     }
 
-    fn process_fault(&mut self) {
+    fn process_fault(&mut self) -> Verdict {
         let r = self.chance.below(self.replayers.len());
-        match self.chance.below(12) {
+        match self.chance.below(13) {
             0..3 => {
                 self.oracle.lost_an_owner();
                 let had_checkpoint = self.replayers[r].has_unheard_checkpoint();
@@ -142,6 +142,12 @@ impl Sim {
                 self.gateways[g].renew_view(partition, &self.store, self.now);
                 self.count(Fault::StaleView);
             }
+            10 => {
+                let g = self.chance.below(self.gateways.len());
+                let partition = Partition(self.chance.below(self.owners.len()) as i32);
+                self.gateways[g].fail(partition, self.now)?;
+                self.count(Fault::GatewayPartitionFailed);
+            }
             _ => {
                 let at = self.chance.below(self.ingests.len());
                 let (orphans, peers) = self.ingests[at].crash();
@@ -162,6 +168,7 @@ impl Sim {
                 process.is_paused = false;
             }
         }
+        Ok(())
     }
 
     fn socket_fault(&mut self) -> Verdict {

@@ -113,9 +113,8 @@ impl Sim {
                 let partition = Partition(self.schedule.below(setting::PARTITIONS as usize) as i32);
                 let count = 1 + self.schedule.below(6);
                 if self.gateways[g].read(partition, count, self.now, &self.log)?.is_none() {
-                    // Retention deleted records that the gateway still needs, so the gateway
-                    // process stops and is restarted.
-                    self.restart_gateway(g);
+                    // Retention deleted records that the gateway still needs.
+                    self.gateways[g].fail(partition, self.now)?;
                 }
             }
             1 => {
@@ -128,7 +127,10 @@ impl Sim {
                     self.gateways[g].write(id, count, self.now)?;
                 }
             }
-            _ => self.gateways[g].tick(self.now)?,
+            _ => {
+                self.gateways[g].tick(self.now)?;
+                self.gateways[g].open(&self.store, &self.log, &mut self.chance, self.now)?;
+            }
         }
         for (chunk, version, hash) in std::mem::take(&mut self.gateways[g].audits) {
             self.oracle.audited(&chunk);

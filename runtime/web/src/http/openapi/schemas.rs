@@ -18,7 +18,7 @@ pub(super) fn common() -> Document {
         get(
             "/readyz",
             Operation::new("readyz", "Whether requests should come here")
-                .answers(200, "They should.", "text/plain", text())
+                .answers(200, "They should. A gateway also lists its degraded partitions.", "text/plain", text())
                 .answers(503, "Not now; the text says why.", "text/plain", text()),
         ),
         get(
