@@ -14,7 +14,7 @@ export class Dev {
   readonly folder: string;
   readonly ready: Ready;
   constructor(settings?: { program?: string; flags?: string[] });
-  start(): Promise<void>;
+  start(settings?: { isFresh?: boolean }): Promise<void>;
   stop(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
   end(): Promise<void>;
   token(sub: string, rights?: Rights & { seconds?: number }): string;

@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const READY_MS = 60_000;
+/** What the data folder holds of the world. */
+const WORLD = ["store", "log.db", "log.db-wal", "log.db-shm", "log.json"];
 
 export class Dev {
   folder = mkdtempSync(join(tmpdir(), "driftless-dev-"));
@@ -28,8 +30,12 @@ export class Dev {
     this.#flags = flags;
   }
 
-  /** Starts the program, or starts it again on the same data and port. */
-  async start() {
+  /**
+   * Starts the program, or starts it again on the same port. With `isFresh`, the world is empty and
+   * has another id. The key that signs tokens stays, so that clients stay admitted.
+   */
+  async start({ isFresh = false } = {}) {
+    for (const name of isFresh ? WORLD : []) rmSync(join(this.folder, "data", name), { recursive: true, force: true });
     const flags = ["--http", `127.0.0.1:${this.#port}`, "--data", join(this.folder, "data"), "--json", ...this.#flags];
     const child = spawn(this.#program, ["dev", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;

@@ -3,11 +3,12 @@
 //! A fence is valid iff its epoch is greater than the current epoch. A valid fence makes its epoch
 //! the current one. Any other record is valid iff its epoch is the current one and its number n is
 //! the last valid n plus 1. So a reader that begins in the middle of the log must know the current
-//! epoch and the last valid n there.
+//! epoch and the last valid n there. A valid fence may also begin a new history of the partition
+//! (docs/decisions/0018), so the reader must know the current history as well.
 
 use crate::mutant::Mutant;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{Epoch, Offset, proto};
+use driftless_schemas::{Epoch, HistoryId, Offset, proto};
 
 /// A position in one partition of `updates`: all records below `offset` are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Position {
     pub epoch: Epoch,
     /// The number of the last valid record of the current epoch; 0 after a fence.
     pub n: u64,
+    /// The history of the partition: that of the last valid fence which began one.
+    pub history: HistoryId,
 }
 
 /// The verdict of R4 on a record.
@@ -34,28 +37,32 @@ pub enum Validity {
 
 impl Position {
     /// The position at the start of the log.
-    pub const START: Position = Position { offset: Offset(0), epoch: Epoch(0), n: 0 };
+    pub const START: Position = Position { offset: Offset(0), epoch: Epoch(0), n: 0, history: HistoryId::FIRST };
 
     /// The position at which a reader begins according to a checkpoint.
     #[must_use]
     pub fn of_checkpoint(checkpoint: &Checkpoint) -> Self {
         if Mutant::StartWithoutEpoch.is_on() {
-            return Self { offset: checkpoint.updates_low, epoch: Epoch(0), n: 0 };
+            return Self { offset: checkpoint.updates_low, ..Self::START };
         }
-        let Checkpoint { updates_low, updates_low_epoch, updates_low_n, .. } = *checkpoint;
-        Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n }
+        let Checkpoint { updates_low, updates_low_epoch, updates_low_n, history, .. } = *checkpoint;
+        Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n, history }
     }
 
     /// Judges the record at `offset`, and advances the position past that record. Records must come
     /// in the order of their offsets.
     pub fn judge(&mut self, offset: Offset, record: &proto::UpdatesRecord) -> Validity {
         self.offset = offset.next();
-        if matches!(record.body, Some(proto::updates_record::Body::Fence(_))) {
+        if let Some(proto::updates_record::Body::Fence(fence)) = &record.body {
             if record.epoch <= self.epoch.0 || record.n != 0 {
                 return Validity::Invalid;
             }
             self.epoch = Epoch(record.epoch);
             self.n = 0;
+            // A fence with an id that is not above the current one begins nothing: histories of a
+            // partition only rise.
+            let begun = HistoryId::from_field(&fence.history).unwrap_or_default();
+            self.history = begun.max(self.history);
             return Validity::Fence;
         }
         // Epoch 0 means "no owner yet", so no record may carry it.
@@ -106,6 +113,25 @@ mod tests {
         let log =
             [(1, None), (1, Some(1)), (1, Some(3)), (1, Some(4)), (1, Some(2)), (1, Some(2)), (2, None), (2, Some(1))];
         assert_eq!(run(&log), [Fence, Valid, Invalid, Invalid, Valid, Invalid, Fence, Valid]);
+    }
+
+    #[test]
+    fn a_valid_fence_begins_a_history_and_no_history_comes_back() {
+        let history = |time_ms| HistoryId::new(time_ms, [1; 10], HistoryId::FIRST);
+        let mut position = Position::START;
+        let mut judge = |epoch, begun: Option<HistoryId>| {
+            let fence = Fence { history: begun.map(HistoryId::to_field).unwrap_or_default(), ..Fence::default() };
+            let record = UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(fence)) };
+            let offset = position.offset;
+            position.judge(offset, &record);
+            position.history
+        };
+        assert_eq!(judge(1, None), HistoryId::FIRST);
+        assert_eq!(judge(2, Some(history(7))), history(7));
+        assert_eq!(judge(3, None), history(7), "a fence without a history goes on with the current one");
+        assert_eq!(judge(3, Some(history(9))), history(7), "the fence is invalid");
+        assert_eq!(judge(4, Some(history(5))), history(7), "the history is older than the current one");
+        assert_eq!(judge(5, Some(history(9))), history(9));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::model::{AnyModel, Models};
 use driftless_schemas::topics::Topics;
 use driftless_schemas::world::{FamilySpec, SpecError, Unplaced, WorldSpec};
-use driftless_schemas::{ChunkId, Partition, proto};
+use driftless_schemas::{ChunkId, Partition, WorldId, proto};
 use std::sync::Arc;
 
 /// A family with its model.
@@ -24,6 +24,7 @@ pub struct World {
     spec: WorldSpec,
     families: Vec<Arc<Family>>,
     topics: Topics,
+    id: Option<WorldId>,
 }
 
 /// The family, key and partition of a chunk.
@@ -65,7 +66,20 @@ impl World {
             families.push(Arc::new(Family { spec: family.clone(), revision, model }));
         }
         let topics = spec.topics();
-        Ok(Self { spec, families, topics })
+        Ok(Self { spec, families, topics, id: None })
+    }
+
+    /// Gives the world its id. A world with an id has format 2, so its processes may write records
+    /// that version 0.1.0 cannot read.
+    #[must_use]
+    pub fn with_id(self, id: Option<WorldId>) -> Self {
+        Self { id, ..self }
+    }
+
+    /// The world's id; `None` in a world of format 1.
+    #[must_use]
+    pub fn id(&self) -> Option<WorldId> {
+        self.id
     }
 
     /// The spec.

@@ -21,20 +21,13 @@ mod letter;
 mod records;
 mod replay;
 
-use crate::config::{ConfigFile, file_url};
-use crate::data_folder::{DataFolder, LogName};
-use crate::deployment::DeploymentArgs;
+use crate::location::{LocationArgs, Place};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use driftless_chunk::world::World;
-use driftless_log::Log;
-use driftless_log::sqlite::SqliteLog;
 use driftless_schemas::{Offset, Partition};
-use driftless_store::Store;
 use letter::Letter;
 use replay::Action;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Arguments of `driftless dead-letter`.
@@ -121,62 +114,6 @@ struct ReplayArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
-}
-
-/// The location of log and world.
-#[derive(clap::Args)]
-struct LocationArgs {
-    #[command(flatten)]
-    deployment: DeploymentArgs,
-    #[command(flatten)]
-    config: ConfigFile,
-    /// The data folder of a `driftless dev` with an embedded log, instead of --brokers and --store.
-    /// That `dev` must not be running.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-/// An opened log, and the world whose topics it holds.
-struct Place {
-    log: Arc<dyn Log>,
-    world: Arc<World>,
-}
-
-impl LocationArgs {
-    async fn open(&self) -> Result<Place> {
-        if let Some(data) = &self.data {
-            return open_data(data).await;
-        }
-        if !self.deployment.is_named() {
-            bail!(
-                "name the log: --data DIR for the embedded one of `driftless dev`, or --brokers LIST and --store URL (or \
-                 DRIFTLESS_BROKERS and DRIFTLESS_STORE)"
-            );
-        }
-        let deployment = self.deployment.open(&mut self.config.read()?).await?;
-        Ok(Place { log: deployment.log, world: deployment.world })
-    }
-}
-
-async fn open_data(data: &Path) -> Result<Place> {
-    let (folder, name) = (DataFolder::new(data), data.display());
-    match folder.log()? {
-        Some(LogName::Embedded) => {}
-        Some(other) => bail!(
-            "the log of {name} is {other}: while it runs, give --brokers with its address and --store {}",
-            file_url(&folder.store())?
-        ),
-        None => bail!("there is no world in {name}: give the data folder of a `driftless dev`"),
-    }
-    let path = folder.log_db();
-    let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await?.with_context(|| {
-        format!("cannot open the embedded log of {name}; if `driftless dev` runs over it, end that first (Ctrl-C)")
-    })?;
-    let store = Store::open(&file_url(&folder.store())?)?;
-    let file = format!("world.json in {}", store.url());
-    let stored = store.world().await?.with_context(|| format!("there is no {file}"))?;
-    let world = World::new(&file, stored.spec, &crate::models())?;
-    Ok(Place { log: Arc::new(log), world: Arc::new(world) })
 }
 
 impl Place {

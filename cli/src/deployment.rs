@@ -7,7 +7,7 @@ use driftless_chunk::world::World;
 use driftless_log::kafka::KafkaLog;
 use driftless_log::{self as log, Log, TopicSpec};
 use driftless_schemas::world::{StoredWorld, WorldSpec};
-use driftless_schemas::{Offset, Partition, limits};
+use driftless_schemas::{Offset, Partition, WorldId, limits};
 use driftless_store::Store;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl DeploymentArgs {
             compare(&file, &spec, &stored, &store)?;
         }
         let world = World::new(&format!("world.json in {}", store.url()), stored.spec, &crate::models())?;
-        Ok(Deployment { world: Arc::new(world), log, store })
+        Ok(Deployment { world: Arc::new(world.with_id(stored.id)), log, store })
     }
 }
 
@@ -144,12 +144,17 @@ pub(crate) enum StrayTopics<'a> {
     TakenIfEmpty,
 }
 
-/// Stores a new world, then creates its topics.
+/// Stores a new world with a new id, then creates its topics. Returns the stored world.
 ///
 /// The order matters. A crash between the two leaves a world without topics, and the next run
 /// completes it. Topics without a world could belong to any world, and their offsets mean nothing
 /// to this store.
-pub(crate) async fn create_world(log: &dyn Log, store: &Store, spec: &WorldSpec, stray: StrayTopics<'_>) -> Result<()> {
+pub(crate) async fn create_world(
+    log: &dyn Log,
+    store: &Store,
+    spec: &WorldSpec,
+    stray: StrayTopics<'_>,
+) -> Result<StoredWorld> {
     let mut present = Vec::new();
     for topic in topics(spec) {
         match log.partitions(&topic.name).await.with_context(|| cannot_create(log, &topic))? {
@@ -175,8 +180,23 @@ pub(crate) async fn create_world(log: &dyn Log, store: &Store, spec: &WorldSpec,
         StrayTopics::Refused { .. } => {}
         StrayTopics::TakenIfEmpty => check_empty(log, &present).await?,
     }
-    store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await?;
-    create_topics(log, spec).await
+    let world = StoredWorld { revision: 1, spec: spec.clone(), id: Some(new_id()) };
+    store.put_world(&world).await?;
+    create_topics(log, spec).await?;
+    Ok(world)
+}
+
+/// Stores the next revision of a world, with this spec. A world without an id gets one. Returns the
+/// stored world.
+pub(crate) async fn update_world(store: &Store, stored: StoredWorld, spec: &WorldSpec) -> Result<StoredWorld> {
+    let id = Some(stored.id.unwrap_or_else(new_id));
+    let world = StoredWorld { revision: stored.revision + 1, spec: spec.clone(), id };
+    store.put_world(&world).await?;
+    Ok(world)
+}
+
+fn new_id() -> WorldId {
+    WorldId(rand::random())
 }
 
 async fn check_empty(log: &dyn Log, present: &[TopicSpec]) -> Result<()> {

@@ -10,7 +10,7 @@ mod stack;
 
 use crate::config::{TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
-use crate::deployment::{StrayTopics, compare, create_topics, create_world};
+use crate::deployment::{StrayTopics, compare, create_topics, create_world, update_world};
 use crate::signals::Signals;
 use anyhow::{Context, Result};
 use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
@@ -19,7 +19,7 @@ use driftless_log::Log;
 use driftless_runtime::files;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
-use driftless_schemas::world::WorldSpec;
+use driftless_schemas::world::{StoredWorld, WorldSpec};
 use driftless_store::Store;
 use driftless_web::http;
 use driftless_web::settings::Http;
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     /// world a new name or generation.
     #[arg(long)]
     fresh: bool,
+    /// Give an id to a world that version 0.1.0 made. Version 0.1.0 cannot read the data folder
+    /// after that.
+    #[arg(long)]
+    update: bool,
     /// Address and port of the page and of all services.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
@@ -163,10 +167,11 @@ impl Site {
             None => Store::open(&file_url(&folder.store())?)?,
         };
         let (file, spec) = read_world(args)?;
-        let world = Arc::new(World::new(&file, spec.clone(), &crate::models())?);
+        let world = World::new(&file, spec.clone(), &crate::models())?;
         let opened = OpenedLog::open(args.log(), &folder, args.kafka_port).await?;
         folder.bind(&opened.name)?;
-        store_world(&file, spec, &store, &*opened.log).await?;
+        let stored = store_world((&file, spec), &store, &*opened.log, args.update).await?;
+        let world = Arc::new(world.with_id(stored.id));
         Ok(Self { verifier, signer: Signer::from_file(&key)?, world, store, opened })
     }
 
@@ -183,17 +188,21 @@ fn read_world(args: &Args) -> Result<(String, WorldSpec)> {
     Ok((file, spec))
 }
 
-async fn store_world(file: &str, spec: WorldSpec, store: &Store, log: &dyn Log) -> Result<()> {
-    match store.world().await? {
-        None => {
-            let remedy = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
-                            --kafka by --fresh, with --brokers by --world and another name or generation in it";
-            create_world(log, store, &spec, StrayTopics::Refused { remedy }).await?;
-        }
-        Some(stored) => {
-            compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
-            create_topics(log, &spec).await?;
-        }
+async fn store_world(
+    (file, spec): (&str, WorldSpec),
+    store: &Store,
+    log: &dyn Log,
+    is_update: bool,
+) -> Result<StoredWorld> {
+    let Some(stored) = store.world().await? else {
+        let remedy = "Name the store that belongs to it with --store; or begin anew: with the embedded log and with \
+                        --kafka by --fresh, with --brokers by --world and another name or generation in it";
+        return create_world(log, store, &spec, StrayTopics::Refused { remedy }).await;
+    };
+    compare(file, &spec, &stored, store).context("to begin anew, run `driftless dev --fresh`")?;
+    create_topics(log, &spec).await?;
+    match stored.id {
+        None if is_update => update_world(store, stored, &spec).await,
+        _ => Ok(stored),
     }
-    Ok(())
 }

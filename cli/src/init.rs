@@ -1,7 +1,7 @@
 //! `driftless init`: creates a world, or adds to one.
 
 use crate::config::ConfigArgs;
-use crate::deployment::{DeploymentArgs, StrayTopics, compare, create_topics, create_world};
+use crate::deployment::{DeploymentArgs, StrayTopics, compare, create_topics, create_world, update_world};
 use anyhow::{Context, Result, bail};
 use driftless_chunk::world::World;
 use driftless_log::Log;
@@ -20,7 +20,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
     /// Add to an existing world: more families, larger palettes, wider bounds. Upgrade gateways
-    /// first.
+    /// first. A world that version 0.1.0 made also gets an id, and with it format 2: upgrade all
+    /// processes first, because version 0.1.0 cannot read the world after that.
     #[arg(long)]
     update: bool,
     /// Use topics that were made by hand for this world before it was stored; they must never have
@@ -54,10 +55,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         true => StrayTopics::TakenIfEmpty,
         false => StrayTopics::Refused { remedy: &remedy },
     };
-    let revision = make(&*log, &store, &file, &spec, args.update, stray).await?;
+    let stored = make(&*log, &store, &file, &spec, args.update, stray).await?;
     println!(
-        "world {} revision {revision}: {} partitions, {} families, topics in {}, snapshots in {}",
+        "world {} revision {}, {}: {} partitions, {} families, topics in {}, snapshots in {}",
         spec.name,
+        stored.revision,
+        stored.id.map_or_else(|| "format 1 (see --update)".into(), |id| format!("id {id}")),
         spec.partitions,
         spec.families.len(),
         log.describe(),
@@ -72,7 +75,7 @@ fn example() -> WorldSpec {
 }
 
 /// Creates a world, completes an interrupted creation, or adds to the world if `is_update` is true.
-/// Returns the revision of the stored world.
+/// An update also gives an id to a world without one. Returns the stored world.
 async fn make(
     log: &dyn Log,
     store: &Store,
@@ -80,19 +83,20 @@ async fn make(
     spec: &WorldSpec,
     is_update: bool,
     stray: StrayTopics<'_>,
-) -> Result<u32> {
-    match store.world().await? {
-        None => create_world(log, store, spec, stray).await.map(|()| 1),
-        Some(stored) if stored.spec == *spec => create_topics(log, spec).await.map(|()| stored.revision),
-        Some(stored) if is_update => {
-            check_update(&stored.spec, spec)?;
-            let revision = stored.revision + 1;
-            create_topics(log, spec).await?;
-            store.put_world(&StoredWorld { revision, spec: spec.clone() }).await?;
-            Ok(revision)
-        }
-        Some(stored) => compare(file, spec, &stored, store).map(|()| stored.revision),
+) -> Result<StoredWorld> {
+    let Some(stored) = store.world().await? else { return create_world(log, store, spec, stray).await };
+    let is_complete = stored.spec == *spec && (stored.id.is_some() || !is_update);
+    if is_complete {
+        create_topics(log, spec).await?;
+        return Ok(stored);
     }
+    if !is_update {
+        compare(file, spec, &stored, store)?;
+        return Ok(stored);
+    }
+    check_update(&stored.spec, spec)?;
+    create_topics(log, spec).await?;
+    update_world(store, stored, spec).await
 }
 
 /// Fails unless an update only adds to the world. A change after which stored bytes would read
@@ -128,6 +132,7 @@ fn check_update(old: &WorldSpec, new: &WorldSpec) -> Result<()> {
 mod tests {
     use super::*;
     use driftless_log::memory::MemoryLog;
+    use driftless_schemas::WorldId;
 
     #[tokio::test]
     async fn the_next_run_completes_an_interrupted_creation() {
@@ -136,15 +141,36 @@ mod tests {
             make(&log, &store, "w.toml", spec, is_update, StrayTopics::Refused { remedy: "" }).await
         };
         // The state of a run that stopped before its first topic.
-        store.put_world(&StoredWorld { revision: 1, spec: spec.clone() }).await.unwrap();
+        let id = Some(WorldId([7; 16]));
+        store.put_world(&StoredWorld { revision: 1, spec: spec.clone(), id }).await.unwrap();
         for _ in 0..2 {
-            assert_eq!(init(&spec, false).await.unwrap(), 1);
+            assert_eq!(init(&spec, false).await.unwrap().revision, 1);
             assert_eq!(log.partitions("my-world.1.dead-letter").await.unwrap(), Some(1));
         }
         spec.families[0].bounds = 2048;
         assert!(init(&spec, false).await.unwrap_err().to_string().contains("family[0].bounds"));
-        assert_eq!(init(&spec, true).await.unwrap(), 2);
-        assert_eq!(init(&spec, false).await.unwrap(), 2);
+        for is_update in [true, false] {
+            let stored = init(&spec, is_update).await.unwrap();
+            assert_eq!((stored.revision, stored.id), (2, id));
+        }
+    }
+
+    /// Processes of version 0.1.0 may run until the update, so nothing else may change the format.
+    #[tokio::test]
+    async fn only_an_update_gives_an_id_to_a_world_of_format_1() {
+        let (log, store, spec) = (MemoryLog::new(), Store::memory(), example());
+        let init = async |is_update| {
+            make(&log, &store, "w.toml", &spec, is_update, StrayTopics::Refused { remedy: "" }).await.unwrap()
+        };
+        store.put_world(&StoredWorld { revision: 1, spec: spec.clone(), id: None }).await.unwrap();
+        let kept = init(false).await;
+        assert_eq!((kept.revision, kept.id), (1, None));
+        let raised = init(true).await;
+        assert!(raised.revision == 2 && raised.id.is_some(), "{raised:?}");
+        for is_update in [true, false] {
+            assert_eq!(init(is_update).await, raised, "a world keeps its id");
+        }
+        assert_eq!(store.world().await.unwrap(), Some(raised));
     }
 
     #[test]

@@ -14,9 +14,12 @@ mod dead_letter;
 mod deployment;
 mod dev;
 mod http_client;
+mod index;
 mod init;
+mod location;
 mod page;
 mod paint;
+mod recover;
 mod services;
 mod signals;
 mod token;
@@ -46,7 +49,8 @@ const EXAMPLES: &str = "Examples:
   driftless paint photo.jpg --token \"$TOKEN\"
   driftless watch canvas/0/0 --token \"$TOKEN\"
   driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket
-  driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket";
+  driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket
+  driftless recover plan --brokers kafka:9092 --store s3://my-bucket";
 
 #[derive(Subcommand)]
 enum Command {
@@ -69,6 +73,10 @@ enum Command {
     Watch(watch::Args),
     /// Inspect and replay the records that could not be read or decided.
     DeadLetter(dead_letter::Args),
+    /// Find out what is lost where no replayer can take a partition up, and go on without it.
+    Recover(recover::Args),
+    /// Make the index of a partition again.
+    Index(index::Args),
 }
 
 /// The models of this program, which [`run`] sets once.
@@ -110,6 +118,8 @@ pub fn run(models: Models) -> ExitCode {
             Command::Paint(args) => paint::run(args).await,
             Command::Watch(args) => watch::run(args).await,
             Command::DeadLetter(args) => dead_letter::run(args).await,
+            Command::Recover(args) => recover::run(args).await,
+            Command::Index(args) => index::run(args).await,
         }
     });
     match result {

@@ -3,7 +3,7 @@
 use crate::config::{Config, ConfigArgs, KeyArgs, TlsArgs};
 use crate::deployment::DeploymentArgs;
 use crate::signals::Signals;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
 use driftless_runtime::files;
@@ -46,9 +46,8 @@ pub(crate) struct ReplayerArgs {
     /// process.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
-    /// Continue although retention has deleted records that recovery needs: their content is lost,
-    /// and this process logs which. Use it only after the refusal that names the offsets.
-    #[arg(long)]
+    /// Gone: `driftless recover` has taken its place.
+    #[arg(long, hide = true)]
     accept_loss: bool,
 }
 
@@ -107,7 +106,12 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     if let Some(member) = args.member {
         config.replayer.member = member;
     }
-    config.replayer.core.accept_loss |= args.accept_loss;
+    if args.accept_loss || config.replayer.core.accept_loss {
+        bail!(
+            "--accept-loss (accept_loss in the configuration) is gone: `driftless recover plan` prints what is lost, and \
+             `driftless recover apply` accepts it"
+        );
+    }
     config.http.listen = args.http.unwrap_or(config.http.listen);
     args.tls.apply(&mut config.http);
     if args.config.print(&config)? {

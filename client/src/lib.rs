@@ -32,7 +32,7 @@ mod sockets;
 pub use conclusion::Conclusion;
 pub use driftless_chunk::model::{AnyModel, Content, Models};
 pub use driftless_client_core::{ChunkStatus, CommandId, Event, Number, Outcome, Socket, SubmitError};
-pub use driftless_schemas::{ChunkId, Hash, Seq, Version, WriterId};
+pub use driftless_schemas::{ChunkId, Hash, HistoryId, Seq, Version, WorldId, WriterId};
 pub use handles::{Chunk, Client, Error, Pending, Snapshot, View};
 pub use settings::{Settings, Token, TokenFuture};
 pub use shared::Status;

@@ -159,6 +159,10 @@ impl Shared {
             Event::Drift { chunk, version, .. } => {
                 tracing::warn!(%chunk, %version, "the replica differs from the log; loading the chunk again");
             }
+            Event::HistoryChanged { chunk, world, history, message } => {
+                let (world, history) = (world.map(tracing::field::display), history.map(tracing::field::display));
+                tracing::warn!(%chunk, world, history, "{message}; loading the chunk; commands in flight end as unknown");
+            }
             Event::Refused { socket, code, message } => {
                 tracing::warn!(?socket, ?code, message, "the server refused a request")
             }

@@ -1,6 +1,6 @@
 //! Tests of the SDK over real websockets. The server is the in-memory server of the core's tests.
 
-use driftless_client::{Client, Error, Outcome, Settings, Socket, Token};
+use driftless_client::{Client, Error, Event, HistoryId, Outcome, Settings, Socket, Token};
 use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
 use driftless_schemas::proto::{Receipt, event, request};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -154,6 +154,40 @@ async fn two_clients_edit_and_end_with_the_same_bytes() {
     assert_eq!(backend.server.lock().unwrap().newest().hash, a.hash().unwrap());
     ann.close();
     assert!(ann.status().ended.is_some());
+}
+
+#[tokio::test]
+async fn another_history_is_an_event_and_the_client_goes_on_in_it() {
+    let (backend, url) = backend(None).await;
+    let client = within_deadline("connect", Client::connect(Settings::new(&url, &url, "token"))).await.unwrap();
+    let mut chunk = client.track(&chunk());
+    within_deadline("ready", chunk.ready()).await.unwrap();
+    within_deadline("outcome", chunk.submit(put("k", "lost", false)).unwrap()).await;
+    let mut events = client.events();
+    let second = HistoryId([2; 16]);
+    backend.server.lock().unwrap().begin_history(second, 1, 0);
+    client.debug_drop_socket(Socket::Gateway);
+    let told = within_deadline("event", async {
+        loop {
+            if let Event::HistoryChanged { history, message, .. } = events.recv().await.unwrap() {
+                return (history, message);
+            }
+        }
+    })
+    .await;
+    assert_eq!(told.0, Some(second));
+    assert!(told.1.contains("part of the log was lost"), "{}", told.1);
+    within_deadline("the lost commit to be gone", async {
+        while chunk.version().map(|version| version.0) != Some(0) {
+            chunk.changed().await;
+        }
+    })
+    .await;
+    let outcome = within_deadline("outcome", chunk.submit(put("k", "new", false)).unwrap()).await;
+    assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, Event::HistoryChanged { .. }), "the change is reported once");
+    }
 }
 
 #[tokio::test]

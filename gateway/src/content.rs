@@ -28,7 +28,7 @@ pub(crate) async fn content(
         Some(Answer::Content { version, hash, encoding }) => (version, hash, encoding),
         Some(Answer::Unavailable(reason)) => return Err(unavailable(&reason)),
         Some(Answer::Degraded(reason)) => return Err(degraded(&reason)),
-        Some(Answer::Status(_)) | None => return Err(Problem::internal()),
+        Some(Answer::Status(..)) | None => return Err(Problem::internal()),
     };
     let etag = format!("\"{hash}\"");
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();

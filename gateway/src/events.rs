@@ -29,9 +29,9 @@ use driftless_runtime_core::places::Place;
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{ServerFrame, Track, TrackRejectCode, event, request};
 use driftless_schemas::time::UnixMs;
-use driftless_schemas::{SessionId, close, format, limits};
+use driftless_schemas::{HistoryId, SessionId, close, features, format, limits};
 use driftless_web::http::{ConnectionPermit, Problem, Response};
-use json::{Families, to_events};
+use json::{Tracked, TrackedChunk, to_events};
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -85,15 +85,23 @@ pub(crate) fn respond(
     let places = take_places(context, &reader.claims)?;
     reader.permit.iter().for_each(ConnectionPermit::release_address);
     let world = &context.shared.greeter.world;
-    let family = |id: &str| Some(world.place(&id.parse().ok()?).ok()?.family);
+    let chunk = |id: &str| {
+        let family = world.place(&id.parse().ok()?).ok()?.family;
+        Some(TrackedChunk { family, history: HistoryId::FIRST })
+    };
     // A chunk without a family gets only the hub's rejection, which needs no family.
-    let families = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), family(&t.chunk_id)?))).collect();
+    let chunks = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), chunk(&t.chunk_id)?))).collect();
     let has_ids = tracks.len() == 1;
     let served = tracks.iter().map(|track| track.chunk_id.clone()).collect();
     let Reader { claims, token, .. } = reader;
     // Without a session, the reader gets no outcomes: no client can have this writer id.
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
-    let subscription = context.hub.subscribe(Joined { writer, access: Arc::new(claims.access), families: None });
+    let subscription = context.hub.subscribe(Joined {
+        writer,
+        access: Arc::new(claims.access),
+        families: None,
+        features: features::HISTORIES,
+    });
     subscription.requests(tracks.into_iter().map(request::Body::Track).collect());
     // The stream verifies its token once more at once, because a key or the deny list may have
     // changed since the request was checked.
@@ -101,7 +109,7 @@ pub(crate) fn respond(
     changes.mark_changed();
     let stream = EventStream {
         subscription,
-        families,
+        chunks,
         has_ids,
         served,
         frames: VecDeque::new(),
@@ -154,7 +162,7 @@ fn next_check(expires_at: i64) -> Instant {
 
 struct EventStream {
     subscription: EventSubscription,
-    families: Families,
+    chunks: Tracked,
     /// True if events have ids, so that `Last-Event-ID` can resume the stream.
     has_ids: bool,
     /// The chunks that are not unavailable, as far as the hub has said.
@@ -251,7 +259,7 @@ impl EventStream {
             {
                 self.served.remove(&rejected.chunk_id);
             }
-            self.ready.extend(to_events(&self.families, self.has_ids, body));
+            self.ready.extend(to_events(&mut self.chunks, self.has_ids, body));
         }
         if self.served.is_empty() && !self.is_over {
             let reason = "no chunk of this stream is available now: open the stream again";

@@ -11,7 +11,7 @@ use driftless_gateway_core::{Fault, LoadError, Loaded, Opened, Reread, newer_ref
 use driftless_log::{self as log, Batch, Log, ReadError, Reader};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_schemas::stored::StoredRef;
+use driftless_schemas::stored::{Checkpoint, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Offset, Partition};
 use driftless_store::Store;
@@ -129,6 +129,7 @@ impl Loader {
             let _alone = view.opening.lock().await;
             let opened = self.indexes.view(partition).await.map_err(|e| Fault::Index(e.to_string()))?;
             let checkpoint = opened.checkpoint().await.map_err(|e| Fault::Index(e.to_string()))?;
+            self.check_world(&checkpoint)?;
             let watermarks = self.log.watermarks(&self.world.topics().updates, partition).await;
             let (low, high) = watermarks.map_err(|e| Fault::Log(e.to_string()))?;
             view.set(opened);
@@ -136,6 +137,19 @@ impl Loader {
         };
         let timed_out = || Err(Fault::Index(format!("the index and the log did not answer within {OPEN_TIMEOUT:?}")));
         tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(|_| timed_out())
+    }
+
+    /// Fails if the index belongs to another world.
+    fn check_world(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        match (checkpoint.world, self.world.id()) {
+            (Some(index), own) if own != Some(index) => {
+                let own = own.map_or_else(|| "has none".into(), |own| format!("says {own}"));
+                Err(Fault::Stranger(format!(
+                    "the index belongs to the world with the id {index}, but world.json {own}"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Loads the state of `logged`, which is a ref from the log, or of the newest ref in the index,

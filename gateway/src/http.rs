@@ -167,23 +167,28 @@ async fn status(
     let seq = seq.parse().ok().filter(|seq| *seq > 0).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "bad_seq", format!("seq {seq:?} is not a whole number from 1 on"))
     })?;
-    let body = match context.hub.ask(chunk.clone(), Ask::Status(writer, Seq(seq))).await {
-        Some(Answer::Status(status)) => match status {
-            Status::Committed(version) => value!({"status": "committed", "version": version}),
-            Status::NotCommitted(discarded) => {
-                value!({"status": "not_committed", "discarded": discarded.as_ref().map(events::discarded_json)})
-            }
-            Status::Unresolved => value!({"status": "unresolved"}),
-            Status::Expired => value!({"status": "expired"}),
-            Status::BeyondWindow => value!({"status": "beyond_window"}),
-        },
+    let (mut body, history) = match context.hub.ask(chunk.clone(), Ask::Status(writer, Seq(seq))).await {
+        Some(Answer::Status(status, history)) => (status_json(&status), history),
         Some(Answer::Unavailable(reason)) => return Err(unavailable(&reason)),
         Some(Answer::Degraded(reason)) => return Err(degraded(&reason)),
         Some(Answer::Content { .. }) | None => return Err(Problem::internal()),
     };
+    body["history"] = history.text().into();
     let mut response = json(StatusCode::OK, &body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+fn status_json(status: &Status) -> serde_json::Value {
+    match status {
+        Status::Committed(version) => value!({"status": "committed", "version": version}),
+        Status::NotCommitted(discarded) => {
+            value!({"status": "not_committed", "discarded": discarded.as_ref().map(events::discarded_json)})
+        }
+        Status::Unresolved => value!({"status": "unresolved"}),
+        Status::Expired => value!({"status": "expired"}),
+        Status::BeyondWindow => value!({"status": "beyond_window"}),
+    }
 }
 
 /// `GET /v1/world`: the description of the world that `Welcome` announces, for clients without a
@@ -209,8 +214,8 @@ fn world_json(world: &World) -> Response {
     response
 }
 
-/// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch and n that a
-/// reader needs to judge later records (R4), and whether this gateway serves the partition's
+/// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch, n and history
+/// that a reader needs to judge later records (R4), and whether this gateway serves the partition's
 /// chunks.
 async fn partitions_json(context: Arc<Context>) -> Response {
     let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
@@ -218,7 +223,10 @@ async fn partitions_json(context: Arc<Context>) -> Response {
     // The reasons are for operators: `/readyz` has them.
     let states = context.hub.standings.borrow().0.iter().map(Standing::name).collect::<Vec<_>>();
     let positions = positions.iter().zip(states).enumerate().map(|(partition, (at, state))| {
-        value!({"partition": partition, "offset": at.offset, "epoch": at.epoch, "n": at.n, "state": state})
+        value!({
+            "partition": partition, "offset": at.offset, "epoch": at.epoch, "n": at.n,
+            "history": at.history.text(), "state": state,
+        })
     });
     let positions: Vec<_> = positions.collect();
     let mut response = json(StatusCode::OK, &value!({"topic": &**topic, "positions": positions}));

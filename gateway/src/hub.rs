@@ -17,8 +17,8 @@ use driftless_gateway_core::{Answer, Fault, Hub, Input, LoadError, Opened, Outpu
 use driftless_log::ReadError;
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_schemas::Partition;
 use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{Offset, Partition};
 use driftless_web::stream::CLOSE_TIMEOUT;
 use handle::Message;
 use shard::{Outgoing, ShardSettings, ToShard};
@@ -276,7 +276,10 @@ impl Task {
         if !self.hub.is_reading(partition) {
             return;
         }
-        if let Err(e) = self.follower.read(partition, opened.position.offset, is_alone) {
+        // The hub compares the record below its position with the position.
+        let from = opened.position.offset;
+        let from = if from > opened.low { Offset(from.0 - 1) } else { from };
+        if let Err(e) = self.follower.read(partition, from, is_alone) {
             self.handle(Input::Failed(partition, Fault::Log(e.to_string())));
         }
     }

@@ -147,7 +147,7 @@ fn events_of_several() -> Operation {
     let description = format!("Up to {} chunk ids, separated by commas.", limits::EVENT_CHUNKS_MAX);
     let mut chunks = parameter("query", "chunks", &description, &ids);
     chunks["required"] = true.into();
-    let have = "For each chunk `<version>:<hash>` or nothing, separated by commas.";
+    let have = "For each chunk an event id, `<version>:<hash>` or `<version>:<hash>:<history>`, or nothing, separated by commas.";
     events(Operation::new("eventsOfSeveral", "Server-sent events of several chunks").with_token())
         .takes(example(chunks, &json!("canvas/0/0,canvas/1/0")))
         .takes(parameter("query", "have", have, &list))
@@ -156,7 +156,7 @@ fn events_of_several() -> Operation {
 fn status() -> Operation {
     let seq = json!({"type": "integer", "minimum": 1, "maximum": i64::MAX});
     at_chunk(Operation::new("commandStatus", "The status of a command"))
-        .description("`committed` and `not_committed` are final. `unresolved` is only as far as this gateway has read. The others prove nothing.")
+        .description("`committed` and `not_committed` are final within the history. `unresolved` is only as far as this gateway has read. The others prove nothing.")
         .takes(parameter("path", "session", "The session of the command's author; the user is that of the token.", &reference("Session")))
         .takes(parameter("path", "seq", "The command's sequence number.", &seq))
         .answers(200, "The status, as far as this gateway knows it.", "application/json", reference("Status"))
@@ -210,8 +210,8 @@ fn event_schema() -> Value {
 
 fn status_schema() -> Value {
     let one = |status: &str, more: Value| {
-        let mut properties = json!({"status": {"const": status}});
-        let mut required = vec!["status"];
+        let mut properties = json!({"status": {"const": status}, "history": history()});
+        let mut required = vec!["status", "history"];
         for (name, schema) in more.as_object().into_iter().flatten() {
             properties[name] = schema.clone();
             required.push(name);
@@ -266,6 +266,13 @@ fn world_schema() -> Value {
     })
 }
 
+fn history() -> Value {
+    json!({
+        "type": "string",
+        "description": "The history of the partition: 32 hex digits, or empty for the first one. Versions, numbers and outcomes hold within one history.",
+    })
+}
+
 fn positions() -> Value {
     let integer = || json!({"type": "integer", "minimum": 0});
     json!({
@@ -275,9 +282,10 @@ fn positions() -> Value {
             "topic": {"type": "string"},
             "positions": {"type": "array", "items": {
                 "type": "object",
-                "required": ["partition", "offset", "epoch", "n", "state"],
+                "required": ["partition", "offset", "epoch", "n", "history", "state"],
                 "properties": {
                     "partition": integer(), "offset": integer(), "epoch": integer(), "n": integer(),
+                    "history": history(),
                     "state": {
                         "enum": Standing::NAMES,
                         "description": "Whether this gateway serves the partition's chunks. The chunks of a `degraded` partition are unavailable.",

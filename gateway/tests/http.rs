@@ -155,16 +155,16 @@ async fn an_author_gets_the_status_of_its_command() {
         let answer = running.http(&path, &[]).await;
         (answer.status, answer.json())
     };
-    assert_eq!(status("ann", "1").await, (200, json!({"status": "committed", "version": 1})));
+    assert_eq!(status("ann", "1").await, (200, json!({"status": "committed", "version": 1, "history": ""})));
     let (code, body) = status("ann", "2").await;
     assert_eq!(
         (code, &body["status"], &body["discarded"]["reason"]),
         (200, &json!("not_committed"), &json!("DISCARD_REASON_CONFLICT"))
     );
-    assert_eq!(status("ann", "3").await, (200, json!({"status": "unresolved"})));
+    assert_eq!(status("ann", "3").await, (200, json!({"status": "unresolved", "history": ""})));
     assert_eq!(
         status("bob", "1").await,
-        (200, json!({"status": "unresolved"})),
+        (200, json!({"status": "unresolved", "history": ""})),
         "the same session id, but another user"
     );
     for seq in ["0", "-1", "x"] {

@@ -42,7 +42,7 @@ async fn a_client_follows_a_chunk_after_hello() {
 
     // A second client that has the newest state gets no content.
     let mut second = running.greeted(&town.token("bob")).await;
-    let have = Have { version: replica.version().0, hash: replica.hash().to_bytes() };
+    let have = Have { version: replica.version().0, hash: replica.hash().to_bytes(), ..Have::default() };
     second.send([track(C, Some(have))]).await;
     assert_eq!(second.tracked().await.version, 2);
     second.send([request::Body::Ping(proto::Ping { nonce: 5 })]).await;
@@ -461,7 +461,7 @@ async fn a_client_that_is_not_admitted_is_told_when_to_retry_and_resumes_then() 
     tokio::time::timeout(PATIENCE, ended).await.expect("the shutdown completes").unwrap();
     town.decide(C, STRANGER, cells(0..1, 4, None)).await;
     let replica = town.live(C).replica.clone();
-    let have = Have { version: replica.version().0, hash: replica.clone().hash().to_bytes() };
+    let have = Have { version: replica.version().0, hash: replica.clone().hash().to_bytes(), ..Have::default() };
     town.decide(C, STRANGER, cells(0..1, 5, None)).await;
 
     // Eight sockets are admitted at once, then four a second.
@@ -498,7 +498,7 @@ async fn r12_a_client_that_is_ahead_is_sent_to_another_gateway() {
     let core = CoreSettings { behind_max_ms: 300, ..settings().core };
     let running = town.gateway(Settings { core, ..settings() }).await;
     let mut client = running.greeted(&town.token("ann")).await;
-    client.send([track(C, Some(Have { version: 3, hash: vec![1; 32].into() }))]).await;
+    client.send([track(C, Some(Have { version: 3, hash: vec![1; 32].into(), ..Have::default() }))]).await;
     assert_eq!(client.closed().await, close::BEHIND);
 }
 

@@ -213,7 +213,7 @@ impl<'a> Submitting<'a> {
             Problem::new(StatusCode::BAD_REQUEST, "bad_session", detail)
         })?;
         let writer = session.writer(&self.claims.sub);
-        Ok(Identity { claims: self.claims.clone(), session, writer, offered: None })
+        Ok(Identity { claims: self.claims.clone(), session, writer, offered: None, features: 0 })
     }
 
     async fn await_answers(&mut self, mailbox: &mut Mailbox) {

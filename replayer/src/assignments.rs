@@ -5,7 +5,7 @@
 use crate::context::Context;
 use crate::error::{Error, REJOINS_MAX, REJOINS_WITHIN_MS, Unrecoverable};
 use crate::metrics;
-use crate::ownership::{self, Order, Outcome};
+use crate::ownership::{self, Order, Outcome, Purpose};
 use crate::standing::{self, Standing, Standings};
 use driftless_log::{self as log, Log, MembershipEvent, ReadError};
 use driftless_replayer_core::{End, OutOfRange, Stream};
@@ -203,7 +203,8 @@ impl Assignments {
                     return (partition, Outcome::Stopped);
                 }
             }
-            (partition, ownership::run(context, partition, failures > 0, ordered, is_running).await)
+            let purpose = Purpose::Decide { is_retry: failures > 0 };
+            (partition, ownership::run(context, partition, purpose, ordered, is_running).await)
         });
         let owned = Owned { orders, task: task.id(), ended: Vec::new(), failures, is_wanted_again: false };
         self.owned.insert(partition, owned);
@@ -256,7 +257,7 @@ impl Assignments {
             // The index is older than the log, or another owner was faster. The next claim goes
             // above the epoch of the valid owner. If that does not help, another owner keeps
             // claiming.
-            Outcome::Core(End::FenceInvalid { .. }) if owned.failures == 0 => 1,
+            Outcome::Core(End::FenceInvalid { .. } | End::HistoryTooOld { .. }) if owned.failures == 0 => 1,
             // Another owner has claimed the partition: two owners that claim in turn would fence
             // each other again and again. During the pause, the group can revoke the partition from
             // the wrong one.
@@ -291,7 +292,13 @@ impl Assignments {
     fn needs_operator(&self, partition: Partition, outcome: &Outcome) -> Option<String> {
         match outcome {
             Outcome::Core(End::OutOfRange(range)) => Some(self.retention(partition, *range).to_string()),
-            Outcome::Core(end @ (End::Unreadable { .. } | End::ImpossibleMark { .. })) => Some(end.to_string()),
+            Outcome::Core(
+                end @ (End::Unreadable { .. }
+                | End::ImpossibleMark { .. }
+                | End::AnotherWorld { .. }
+                | End::IndexTooOld { .. }),
+            ) => Some(end.to_string()),
+            Outcome::Stranger(_) | Outcome::LossUnnamed => Some(outcome.to_string()),
             Outcome::Index(e @ (index::Error::EpochTooHigh(_) | index::Error::Damaged { .. })) => Some(e.to_string()),
             _ => None,
         }

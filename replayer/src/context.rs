@@ -10,7 +10,8 @@ use driftless_chunk::world::World;
 use driftless_log::Log;
 use driftless_replayer_core::Settings;
 use driftless_runtime::clock::Clock;
-use driftless_schemas::{ChunkId, Epoch, Partition};
+use driftless_schemas::stored::Checkpoint;
+use driftless_schemas::{ChunkId, Epoch, HistoryId, Partition};
 use driftless_store::Store;
 use driftless_store::index::Indexes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,13 @@ pub(crate) struct Context {
     /// The highest epoch that this process has read in each partition of `updates`, if that epoch
     /// has ended an ownership. The next claim uses an epoch above it.
     pub claim_above: Mutex<BTreeMap<Partition, Epoch>>,
+    /// The highest history that this process has read in each partition of `updates`, if that
+    /// history has ended an ownership. The next history begins above it.
+    pub begin_above: Mutex<BTreeMap<Partition, HistoryId>>,
+    /// Chunks that ownerships which mend are to load.
+    pub to_mend: Mutex<BTreeSet<ChunkId>>,
+    /// Chunks of which ownerships that mend have lost commits, and how many.
+    pub lost: Mutex<BTreeMap<(Partition, ChunkId), String>>,
     /// The channels of all ownerships, over which a test orders a chunk to be damaged.
     #[cfg(debug_assertions)]
     pub damage: Mutex<Vec<Reports>>,
@@ -53,6 +61,18 @@ impl Context {
     /// Makes later ownerships of the chunk's partition careful with the chunk.
     pub fn be_careful_with(&self, chunk: ChunkId) {
         self.careful.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
+    }
+
+    /// The chunks of a partition that an ownership which mends is to load.
+    pub fn to_mend(&self, partition: Partition) -> BTreeSet<ChunkId> {
+        let chunks = self.to_mend.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_here = |chunk: &&ChunkId| self.world.place(chunk).is_ok_and(|place| place.partition == partition);
+        chunks.iter().filter(is_here).cloned().collect()
+    }
+
+    /// Notes what is lost of a chunk.
+    pub fn note_lost(&self, partition: Partition, chunk: ChunkId, reason: String) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert((partition, chunk), reason);
     }
 
     /// Makes later ownerships of the partition claim an epoch above this one.
@@ -66,6 +86,27 @@ impl Context {
     pub fn epoch_to_pass(&self, partition: Partition) -> Epoch {
         let claimed = self.claim_above.lock().unwrap_or_else(PoisonError::into_inner);
         claimed.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// Makes later histories of the partition begin above this one.
+    pub fn begin_above(&self, partition: Partition, history: HistoryId) {
+        let mut begun = self.begin_above.lock().unwrap_or_else(PoisonError::into_inner);
+        let above = begun.entry(partition).or_default();
+        *above = history.max(*above);
+    }
+
+    /// The history above which a new history of the partition must be.
+    pub fn history_to_pass(&self, partition: Partition) -> HistoryId {
+        let begun = self.begin_above.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// A history of the partition that begins now; `None` if the world's format cannot name it.
+    pub fn new_history(&self, partition: Partition, checkpoint: &Checkpoint) -> Option<HistoryId> {
+        self.world.id()?;
+        let after = checkpoint.history.max(self.history_to_pass(partition));
+        let now_ms = u64::try_from(self.clock.now().unix.0).unwrap_or_default();
+        Some(HistoryId::new(now_ms, rand::random(), after))
     }
 
     /// The chunks to be careful with.

@@ -13,23 +13,28 @@ use crate::publisher::{OwnAck, Route};
 use crate::report::{Report, Reports};
 use driftless_log::{Append, ReadError};
 use driftless_replayer_core::{End, Input, PartitionCore, Stats, Stream};
-use driftless_schemas::Partition;
+use driftless_schemas::{ChunkId, HistoryId, Partition};
 use driftless_store::index::{self, Index};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, watch};
 
 mod claim;
+pub(crate) mod identity;
 mod outputs;
 mod reading;
 mod store_tasks;
 
 use claim::Claimed;
-use reading::Reading;
+use identity::Stranger;
+use reading::{Fault, Reading};
 
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long an ownership that mends waits for chunks that cannot be loaded.
+const STUCK_MAX: Duration = Duration::from_secs(30);
 
 /// The most objects that one ownership loads at a time until its first decision is acknowledged.
 /// Reading the log goes first, because nothing is decided before recovery has read it, and so few
@@ -57,6 +62,13 @@ pub(crate) enum Outcome {
     Read(ReadError),
     /// The log did not say which offsets it holds.
     Log(driftless_log::Error),
+    /// The operator accepts a loss, but the world's format cannot name the history that begins with
+    /// it.
+    LossUnnamed,
+    /// World, store, index and log do not belong together.
+    Stranger(Box<Stranger>),
+    /// An ownership that mends could not load these chunks.
+    Unmended(String),
     /// The ownership's task panicked: there is a bug.
     Panicked(String),
 }
@@ -69,6 +81,9 @@ impl Outcome {
                 End::Drained => "drained",
                 End::Replaced { .. } => "replaced",
                 End::FenceInvalid { .. } => "fence_invalid",
+                End::HistoryTooOld { .. } => "history_too_old",
+                End::AnotherWorld { .. } => "another_world",
+                End::IndexTooOld { .. } => "index_too_old",
                 End::NotCounted { .. } => "not_counted",
                 End::AppendFailed { .. } => "append_failed",
                 End::Unreadable { .. } => "unreadable",
@@ -82,6 +97,9 @@ impl Outcome {
             Self::Index(_) => "index_open",
             Self::Read(_) => "read",
             Self::Log(_) => "log",
+            Self::LossUnnamed => "out_of_range",
+            Self::Stranger(_) => "another_log",
+            Self::Unmended(_) => "unmended",
             Self::Panicked(_) => "panicked",
         }
     }
@@ -95,23 +113,42 @@ impl std::fmt::Display for Outcome {
             Self::Index(e) => e.fmt(f),
             Self::Read(e) => e.fmt(f),
             Self::Log(e) => e.fmt(f),
-            Self::Panicked(e) => f.write_str(e),
+            Self::LossUnnamed => f.write_str(
+                "a world of format 1 cannot name the history that begins when this loss is accepted: upgrade all processes, run `driftless init --update` (or `driftless dev --update`), and try again",
+            ),
+            Self::Stranger(e) => e.fmt(f),
+            Self::Unmended(e) | Self::Panicked(e) => f.write_str(e),
         }
     }
 }
 
+/// What an ownership is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Decide commands.
+    Decide {
+        /// True if the last ownership of this process has failed.
+        is_retry: bool,
+    },
+    /// Accept the loss of records that recovery needs, store what is left, and end.
+    Mend {
+        /// Take up another topic of `commands`, whose offsets the index has prepared, and begin
+        /// this history.
+        anew: Option<HistoryId>,
+    },
+}
+
 /// Owns a partition until the ownership ends. `is_running` becomes true when recovery is over.
-/// `is_retry` is true if the last ownership of this process has failed.
 pub(crate) async fn run(
     context: Arc<Context>,
     partition: Partition,
-    is_retry: bool,
+    purpose: Purpose,
     mut orders: watch::Receiver<Order>,
     is_running: watch::Sender<bool>,
 ) -> Outcome {
     let beginning = Beginning::new(partition);
     let claimed = tokio::select! {
-        claimed = claim::claim(context, partition, is_retry, beginning) => claimed,
+        claimed = claim::claim(context, partition, purpose, beginning) => claimed,
         // No fence is appended yet. An ownership that got the order to end must not append one,
         // because it would fence the new owner.
         _ = orders.wait_for(|order| *order != Order::Continue) => return Outcome::Stopped,
@@ -126,6 +163,9 @@ pub(crate) async fn run(
 struct Ownership {
     context: Arc<Context>,
     partition: Partition,
+    purpose: Purpose,
+    /// Since when chunks cannot be loaded, and the reasons.
+    stuck: Option<Stuck>,
     core: PartitionCore,
     index: Arc<Index>,
     route: Route,
@@ -138,11 +178,17 @@ struct Ownership {
     load_permits: Arc<Semaphore>,
     /// True if `load_permits` has as many permits as the process allows.
     is_loading_freely: bool,
-    /// The error after which the reader of this process delivers no more records.
-    unread: Option<ReadError>,
+    /// The fault after which the ownership cannot read on.
+    unread: Option<Fault>,
     /// The counters and gauges that were last reported as metrics.
     reported: Stats,
     beginning: Beginning,
+}
+
+/// Chunks that cannot be loaded.
+struct Stuck {
+    since: Instant,
+    reasons: BTreeMap<ChunkId, String>,
 }
 
 impl Ownership {
@@ -162,6 +208,14 @@ impl Ownership {
             if self.core.is_running() && !*is_running.borrow() {
                 is_running.send_replace(true);
                 self.beginning.recovered();
+            }
+            if let Purpose::Mend { .. } = self.purpose {
+                if let Some(reason) = self.stuck_too_long() {
+                    return self.finish(Outcome::Unmended(reason));
+                }
+                if self.core.is_settled() {
+                    self.handle(Input::Drain);
+                }
             }
             tokio::select! {
                 biased;
@@ -194,11 +248,25 @@ impl Ownership {
                 self.take_delivery(stream, Some(delivery));
             }
             // A failed reader ends the ownership, whatever else arrived in the same turn.
-            if let Some(e) = self.unread.take() {
-                return self.finish(Outcome::Read(e));
+            match self.unread.take() {
+                None => {}
+                Some(Fault::Read(e)) => return self.finish(Outcome::Read(e)),
+                Some(Fault::AnotherLog(topic, found, offset)) => {
+                    let stranger = Stranger::of_record(&self.context.store, &topic, self.partition, (found, offset));
+                    return self.finish(Outcome::Stranger(Box::new(stranger)));
+                }
             }
             self.feed_core();
         }
+    }
+
+    /// The chunks that an ownership which mends cannot load, if it has waited long enough.
+    fn stuck_too_long(&self) -> Option<String> {
+        let stuck = self.stuck.as_ref().filter(|stuck| stuck.since.elapsed() >= STUCK_MAX)?;
+        (self.core.stats().stuck_chunks > 0).then(|| {
+            let reasons: Vec<_> = stuck.reasons.iter().map(|(chunk, reason)| format!("{chunk}: {reason}")).collect();
+            reasons.join("; ")
+        })
     }
 
     fn handle(&mut self, input: Input) {

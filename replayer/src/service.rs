@@ -114,7 +114,7 @@ impl Replayer {
     }
 }
 
-async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Error> {
+pub(crate) async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Error> {
     let topics = world.topics();
     let wanted = world.spec().partitions;
     for (topic, wanted) in [(&topics.commands, wanted), (&topics.updates, wanted), (&topics.dead_letter, 1)] {
@@ -123,7 +123,7 @@ async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Error> {
     Ok(())
 }
 
-fn context(
+pub(crate) fn context(
     settings: Settings,
     world: Arc<World>,
     log: &Arc<dyn Log>,
@@ -143,6 +143,9 @@ fn context(
         clock: Clock::default(),
         careful: Mutex::default(),
         claim_above: Mutex::default(),
+        begin_above: Mutex::default(),
+        lost: Mutex::default(),
+        to_mend: Mutex::default(),
         #[cfg(debug_assertions)]
         damage: Mutex::default(),
         log: Arc::clone(log),

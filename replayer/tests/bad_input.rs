@@ -133,7 +133,8 @@ impl Scene {
 /// other partitions go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r2_a_foreign_record_in_updates_leaves_its_partition_without_an_owner() {
-    let fence = |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into() })) };
+    let fence =
+        |epoch| UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "x".into(), ..Fence::default() })) };
     let newer = [fence(2).encode_to_vec(), vec![0x78, 1]].concat();
     let bodiless = UpdatesRecord { epoch: 1, n: 9_999, body: None }.encode_to_vec();
     for (foreign, because) in
@@ -195,7 +196,11 @@ async fn r5_a_log_that_begins_behind_the_checkpoint_stops_its_partition_only() {
         for _ in 0..5 {
             scene.submit(0);
             // An invalid record of a replaced owner, which only makes the log longer.
-            let zombie = UpdatesRecord { epoch: 0, n: 7, body: Some(Body::Fence(Fence { owner: "z".into() })) };
+            let zombie = UpdatesRecord {
+                epoch: 0,
+                n: 7,
+                body: Some(Body::Fence(Fence { owner: "z".into(), ..Fence::default() })),
+            };
             scene.append(&scene.world.topics().updates, partition, zombie.encode_to_vec().into()).await;
         }
         scene.log.inner.truncate_before(&topic, partition, Offset(high.0 + 3)).unwrap();

@@ -77,7 +77,11 @@ impl Scene {
 
     /// Appends a fence to `updates` that no owner of this scene has written.
     async fn append_fence(&self, partition: Partition, epoch: u64) {
-        let fence = UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(Fence { owner: "a stranger".into() })) };
+        let fence = UpdatesRecord {
+            epoch,
+            n: 0,
+            body: Some(Body::Fence(Fence { owner: "a stranger".into(), ..Fence::default() })),
+        };
         let producer = self.log.inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
         let append = Append {
             topic: Arc::clone(&self.world.topics().updates),

@@ -34,6 +34,10 @@ pub const TOKEN: u16 = 4502;
 pub const NO_HELLO: u16 = 4503;
 /// The session is too old, from the future, or malformed: connect again without a session.
 pub const SESSION: u16 = 4504;
+/// A chunk that the client tracks has another history than the client's replica, and the client's
+/// Hello does not say that it knows histories: start again without the replica, or upgrade the
+/// client.
+pub const HISTORY: u16 = 4505;
 
 /// Whether a client may connect again without a user's help and with the same Hello.
 ///
@@ -59,6 +63,7 @@ pub const fn name(code: u16) -> &'static str {
         TOKEN => "token",
         NO_HELLO => "no_hello",
         SESSION => "session",
+        HISTORY => "history",
         _ => "other",
     }
 }
@@ -110,7 +115,7 @@ mod tests {
         for code in [SHUTTING_DOWN, WRITE_TIMEOUT, BEHIND, DEAD_PEER, INTERNAL, OVERLOADED, TOO_MANY, 1001, 1006] {
             assert!(may_reconnect(code), "{code}");
         }
-        for code in [FRAME_UNTRUSTED, UPGRADE_NEEDED, TOKEN, NO_HELLO, SESSION] {
+        for code in [FRAME_UNTRUSTED, UPGRADE_NEEDED, TOKEN, NO_HELLO, SESSION, HISTORY] {
             assert!(!may_reconnect(code), "{code}");
         }
     }

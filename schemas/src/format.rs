@@ -145,7 +145,10 @@ mod tests {
         let record = proto::UpdatesRecord {
             epoch: 3,
             n: 1,
-            body: Some(proto::updates_record::Body::Fence(proto::Fence { owner: "a".into() })),
+            body: Some(proto::updates_record::Body::Fence(proto::Fence {
+                owner: "a".into(),
+                ..proto::Fence::default()
+            })),
         };
         let mut bytes = record.encode_to_vec();
         assert_eq!(decode_known::<proto::UpdatesRecord>("UpdatesRecord", bytes.clone().into()), Ok(record));

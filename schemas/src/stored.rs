@@ -7,7 +7,8 @@
 //! of `from_proto`.
 
 use crate::format::{self, Error};
-use crate::{Epoch, Hash, Offset, Seq, Version, WriterId, proto};
+use crate::{Epoch, Hash, HistoryId, Offset, Print, Seq, Version, WorldId, WriterId, proto};
+use bytes::Bytes;
 
 /// A reference to a stored state of a chunk. It says which object holds the state, and which
 /// commands the state contains.
@@ -95,6 +96,12 @@ pub struct Checkpoint {
     pub updates_low_epoch: Epoch,
     /// The last valid n (R4) of the records below `updates_low`.
     pub updates_low_n: u64,
+    /// The history of the partition just below `updates_low`.
+    pub history: HistoryId,
+    /// The world that the index belongs to; `None` in a world of format 1.
+    pub world: Option<WorldId>,
+    /// The print of the record of `commands` just below `commands_next`, if it is known.
+    pub commands_print: Option<Print>,
 }
 
 impl StoredRef {
@@ -206,6 +213,21 @@ impl IndexEntry {
         })
     }
 
+    /// The entry for another topic of `commands`: no command there is decided, and no older state
+    /// leads to the newest.
+    #[must_use]
+    pub fn without_offsets(mut self) -> Self {
+        self.newest.through_offset = Offset::NONE;
+        if let Some(ledger) = &mut self.newest.ledger {
+            // Negative offsets, which rise in the order of the entries.
+            for (writer, before) in ledger.entries.iter_mut().rev().zip(1..) {
+                writer.last_offset = Offset(-before);
+            }
+        }
+        self.older.clear();
+        self
+    }
+
     /// Makes the protobuf message from which [`IndexEntry::from_proto`] parses this entry.
     #[must_use]
     pub fn to_proto(&self) -> proto::IndexEntry {
@@ -245,6 +267,9 @@ impl Checkpoint {
             updates_low: Offset(found.updates_low),
             updates_low_epoch: Epoch(found.updates_low_epoch),
             updates_low_n: found.updates_low_n,
+            history: history(&found.history)?,
+            world: optional(&found.world_id, "world_id", WorldId::from_slice)?,
+            commands_print: optional(&found.commands_print, "commands_print", |b| b.try_into().ok().map(Print))?,
         })
     }
 
@@ -257,14 +282,32 @@ impl Checkpoint {
             updates_low: self.updates_low.0,
             updates_low_epoch: self.updates_low_epoch.0,
             updates_low_n: self.updates_low_n,
+            history: self.history.to_field(),
+            world_id: self.world.map(WorldId::to_bytes).unwrap_or_default(),
+            commands_print: self.commands_print.map(|print| Bytes::copy_from_slice(&print.0)).unwrap_or_default(),
         }
     }
+}
+
+fn history(field: &[u8]) -> Result<HistoryId, Error> {
+    HistoryId::from_field(field).ok_or_else(|| bad_length("history", field))
+}
+
+/// Reads a field of the checkpoint that is empty or has a fixed length.
+fn optional<T>(field: &[u8], name: &'static str, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Error> {
+    match field {
+        [] => Ok(None),
+        field => read(field).map(Some).ok_or_else(|| bad_length(name, field)),
+    }
+}
+
+fn bad_length(name: &'static str, field: &[u8]) -> Error {
+    format::field("Checkpoint", name, format!("{:02x?}", field))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn good() -> proto::Ref {
         let ledger = StoredLedger {
@@ -297,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_for_another_topic_keeps_the_order_of_its_writers() {
+        let writer = |n: u8, last_offset| StoredWriter {
+            writer: WriterId([n; 16]),
+            seq: Seq(3),
+            committed_bits: 5,
+            last_offset: Offset(last_offset),
+        };
+        let mut newest = StoredRef::from_proto(good()).unwrap();
+        newest.ledger = Some(StoredLedger { floor_ms: 7, entries: vec![writer(1, 4), writer(2, 7), writer(3, 9)] });
+        let older = vec![StoredRef { ledger: None, ..newest.clone() }];
+        let moved = IndexEntry { newest, older }.without_offsets();
+        assert_eq!((moved.newest.through_offset, moved.older.len()), (Offset::NONE, 0));
+        assert_eq!(moved.newest.ledger.unwrap().entries, [writer(1, -3), writer(2, -2), writer(3, -1)]);
+    }
+
+    #[test]
     fn r7_a_ref_that_names_nothing_is_refused_with_its_field() {
         let short_writer = proto::LedgerEntry { writer: Bytes::from_static(&[1; 3]), ..Default::default() };
         let ledger = proto::Ledger { floor_ms: 0, entries: vec![short_writer] };
@@ -315,15 +374,32 @@ mod tests {
 
     #[test]
     fn r2_a_checkpoint_that_no_owner_writes_is_refused_with_its_field() {
-        let good =
-            proto::Checkpoint { epoch: 2, commands_next: 9, updates_low: 8, updates_low_epoch: 1, updates_low_n: 7 };
-        assert_eq!(Checkpoint::from_proto(good).unwrap().to_proto(), good);
+        let of_format_1 = proto::Checkpoint {
+            epoch: 2,
+            commands_next: 9,
+            updates_low: 8,
+            updates_low_epoch: 1,
+            updates_low_n: 7,
+            ..proto::Checkpoint::default()
+        };
+        let good = proto::Checkpoint {
+            history: Bytes::from_static(&[3; 16]),
+            world_id: Bytes::from_static(&[4; 16]),
+            commands_print: Bytes::from_static(&[5; 8]),
+            ..of_format_1.clone()
+        };
+        for good in [&of_format_1, &good] {
+            assert_eq!(Checkpoint::from_proto(good.clone()).unwrap().to_proto(), *good);
+        }
         for (bad, field) in [
-            (proto::Checkpoint { epoch: 0, ..good }, "epoch"),
-            (proto::Checkpoint { commands_next: -1, ..good }, "commands_next"),
-            (proto::Checkpoint { updates_low: -9, ..good }, "updates_low"),
-            (proto::Checkpoint { updates_low_epoch: 3, ..good }, "updates_low_epoch"),
-            (proto::Checkpoint { updates_low_epoch: 0, ..good }, "updates_low_n"),
+            (proto::Checkpoint { epoch: 0, ..good.clone() }, "epoch"),
+            (proto::Checkpoint { commands_next: -1, ..good.clone() }, "commands_next"),
+            (proto::Checkpoint { updates_low: -9, ..good.clone() }, "updates_low"),
+            (proto::Checkpoint { updates_low_epoch: 3, ..good.clone() }, "updates_low_epoch"),
+            (proto::Checkpoint { updates_low_epoch: 0, ..good.clone() }, "updates_low_n"),
+            (proto::Checkpoint { history: Bytes::from_static(&[0; 16]), ..good.clone() }, "history"),
+            (proto::Checkpoint { world_id: Bytes::from_static(&[4; 5]), ..good.clone() }, "world_id"),
+            (proto::Checkpoint { commands_print: Bytes::from_static(&[5; 9]), ..good.clone() }, "commands_print"),
         ] {
             let error = Checkpoint::from_proto(bad).unwrap_err();
             assert!(matches!(&error, Error::Field { field: found, .. } if *found == field), "{error}");

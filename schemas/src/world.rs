@@ -5,7 +5,7 @@
 //! says what would be right. The model of a family checks the family's parameters (crate
 //! `driftless-chunk`).
 
-use crate::{ChunkId, Partition, chunk_id, limits, partitioner, topics::Topics};
+use crate::{ChunkId, Partition, WorldId, chunk_id, limits, partitioner, topics::Topics};
 use serde::{Deserialize, Serialize};
 
 /// A world, as `world.toml` describes it.
@@ -65,11 +65,65 @@ fn three_days() -> u32 {
 
 /// The content of `world.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredJson", into = "StoredJson")]
 pub struct StoredWorld {
     /// The revision, from 1. `driftless init --update` increments it.
     pub revision: u32,
     /// The spec.
     pub spec: WorldSpec,
+    /// The world's id. A world with an id has format 2. A world of format 1 has none: version 0.1.0
+    /// made it, and processes of that version may run beside this one.
+    pub id: Option<WorldId>,
+}
+
+/// `world.json` as its JSON holds it. `format` and `id` stand within `spec`, because version 0.1.0
+/// refuses unknown keys there and nowhere else. So it does not start on a world whose records it
+/// cannot read.
+#[derive(Serialize, Deserialize)]
+struct StoredJson {
+    revision: u32,
+    spec: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The format of a world with an id.
+const FORMAT: u64 = 2;
+
+impl TryFrom<StoredJson> for StoredWorld {
+    type Error = String;
+
+    fn try_from(StoredJson { revision, mut spec }: StoredJson) -> Result<Self, String> {
+        let format = spec.remove("format");
+        let id = match format.as_ref().map(|format| format.as_u64().ok_or(format)) {
+            None => None,
+            Some(Ok(FORMAT)) => {
+                let id = spec.remove("id").ok_or("spec.id is missing, but a world of format 2 has an id")?;
+                Some(serde_json::from_value(id).map_err(|e| format!("spec.id: {e}"))?)
+            }
+            Some(Ok(format)) => {
+                return Err(format!(
+                    "spec.format is {format}, but this version reads 1 and {FORMAT}; upgrade this process"
+                ));
+            }
+            Some(Err(format)) => return Err(format!("spec.format is {format}, which is no number")),
+        };
+        let spec = serde_json::from_value(spec.into()).map_err(|e| format!("spec: {e}"))?;
+        Ok(Self { revision, spec, id })
+    }
+}
+
+impl From<StoredWorld> for StoredJson {
+    fn from(StoredWorld { revision, spec, id }: StoredWorld) -> Self {
+        let mut keys = match serde_json::to_value(spec) {
+            Ok(serde_json::Value::Object(keys)) => keys,
+            // A spec has string keys and finite numbers only, so it always becomes an object.
+            _ => serde_json::Map::new(),
+        };
+        if let Some(id) = id {
+            keys.insert("format".into(), FORMAT.into());
+            keys.insert("id".into(), id.to_string().into());
+        }
+        Self { revision, spec: keys }
+    }
 }
 
 /// A fault in a world spec.
@@ -304,10 +358,42 @@ mod tests {
     fn a_spec_survives_toml_and_json() {
         let spec = WorldSpec::from_toml("world.toml", GOOD).unwrap();
         assert_eq!(spec.families[0].coordinates, 2);
-        let stored = StoredWorld { revision: 1, spec };
-        let json = serde_json::to_string(&stored).unwrap();
-        assert_eq!(serde_json::from_str::<StoredWorld>(&json).unwrap(), stored);
+        for id in [None, Some(WorldId([7; 16]))] {
+            let stored = StoredWorld { revision: 1, spec: spec.clone(), id };
+            let json = serde_json::to_string(&stored).unwrap();
+            assert_eq!(serde_json::from_str::<StoredWorld>(&json).unwrap(), stored);
+        }
         assert_eq!(WorldSpec::dev().check("dev"), Ok(()));
+    }
+
+    #[test]
+    fn version_0_1_0_reads_a_world_of_format_1_and_refuses_one_with_an_id() {
+        /// `world.json` as version 0.1.0 reads it.
+        #[derive(Debug, Deserialize)]
+        struct Old {
+            revision: u32,
+            spec: WorldSpec,
+        }
+        let json = |id| serde_json::to_string(&StoredWorld { revision: 3, spec: WorldSpec::dev(), id }).unwrap();
+        let old: Old = serde_json::from_str(&json(None)).unwrap();
+        assert_eq!((old.revision, old.spec), (3, WorldSpec::dev()));
+        let refused = serde_json::from_str::<Old>(&json(Some(WorldId([7; 16])))).unwrap_err().to_string();
+        assert!(refused.contains("unknown field `format`"), "{refused}");
+    }
+
+    #[test]
+    fn a_world_of_an_unknown_format_is_refused_with_the_way_out() {
+        let json = |spec: &str| format!(r#"{{"revision": 1, "spec": {{{spec}}}}}"#);
+        for (spec, expected) in [
+            (r#""format": 3"#, "spec.format is 3, but this version reads 1 and 2; upgrade this process"),
+            (r#""format": "new""#, r#"spec.format is "new", which is no number"#),
+            (r#""format": 2"#, "spec.id is missing"),
+            (r#""format": 2, "id": "07""#, r#"spec.id: "07" is not 32 hex digits"#),
+            (r#""name": "town""#, "spec: missing field `partitions`"),
+        ] {
+            let error = serde_json::from_str::<StoredWorld>(&json(spec)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -3,74 +3,7 @@
 //! Servers create sessions. A server derives a writer id from a session and the user's name, so
 //! that no user can write under another user's writer id.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! id16 {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub [u8; 16]);
-
-        impl $name {
-            /// Makes an id from 16 bytes; `None` for any other length.
-            #[must_use]
-            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-                bytes.try_into().ok().map(Self)
-            }
-
-            /// The 16 bytes, as protobuf messages carry them.
-            #[must_use]
-            pub fn to_bytes(self) -> bytes::Bytes {
-                bytes::Bytes::copy_from_slice(&self.0)
-            }
-
-            /// The time at which the session began, in milliseconds since the Unix epoch: the first
-            /// 48 bits of the id.
-            #[must_use]
-            pub fn time_ms(self) -> u64 {
-                let b = self.0;
-                u64::from_be_bytes([0, 0, b[0], b[1], b[2], b[3], b[4], b[5]])
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                hex::decode(text)
-                    .ok()
-                    .and_then(|bytes| Self::from_slice(&bytes))
-                    .ok_or_else(|| format!("{text:?} is not 32 hex digits"))
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
+use crate::id16::{id16, time_ms};
 
 id16! {
     /// The identity of one client instance: 16 bytes laid out like a UUIDv7 (48-bit time in ms,
@@ -99,6 +32,13 @@ impl SessionId {
         Self(id)
     }
 
+    /// The time at which the session began, in milliseconds since the Unix epoch: the first 48 bits
+    /// of the id.
+    #[must_use]
+    pub fn time_ms(self) -> u64 {
+        time_ms(self.0)
+    }
+
     /// Derives the writer id of this session for the user `sub`.
     #[must_use]
     pub fn writer(self, sub: &str) -> WriterId {
@@ -109,6 +49,15 @@ impl SessionId {
         id[..6].copy_from_slice(&self.0[..6]);
         id[6..].copy_from_slice(&hasher.finalize().as_bytes()[..10]);
         WriterId(id)
+    }
+}
+
+impl WriterId {
+    /// The time at which the writer's session began, in milliseconds since the Unix epoch: the
+    /// first 48 bits of the id.
+    #[must_use]
+    pub fn time_ms(self) -> u64 {
+        time_ms(self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 // The notice at the top of the page: problems with the connection and what the user can do, and
 // short messages.
 
-import type { World } from "@driftless/client";
+import type { Chunk, World } from "@driftless/client";
 import { byId } from "./dom.js";
 
 /** The notice does not mention a lost connection that is back within this time. */
@@ -39,6 +39,11 @@ export class Notice {
     });
     world.on("error", (error) => (this.#lastError = error.message));
     world.on("close", ({ message }) => this.end(`${sentence(message)} ${WAY_OUT}`));
+  }
+
+  /** Shows when the chunk's history changes, because edits that were committed may be gone. */
+  followChunk(chunk: Chunk): void {
+    chunk.on("history", ({ message }) => this.say(sentence(message)));
   }
 
   /** Shows why the page cannot go on, with a field for another token. */

@@ -40,7 +40,10 @@ export function openPage(world: World, family: Family, address: Address, notice:
   const bots = new BotWorker(address, view);
   const refused = (why: string) => notice.refused(why);
   const labels = openLabels(world, view, {
-    tracked: (chunk) => tally.follow(chunk),
+    tracked: (chunk) => {
+      tally.follow(chunk);
+      notice.followChunk(chunk);
+    },
     refused,
     submitted: (pendings) => painting.remember(pendings),
   });
@@ -58,7 +61,10 @@ export function openPage(world: World, family: Family, address: Address, notice:
   const lab = new Lab({ world, view, board, overlay, painting, bots, cursor, notice });
 
   painting.refused = refused;
-  painting.tracked = (chunk) => displayChunk(chunk, { view, board, overlay, tally });
+  painting.tracked = (chunk) => {
+    displayChunk(chunk, { view, board, overlay, tally });
+    notice.followChunk(chunk);
+  };
   painting.untracked = (id) => board.forget(id);
   board.moved = whenMoved({ view, painting, overlay, labels, bots, cursor });
 

@@ -153,7 +153,7 @@ impl Publisher {
             offset: 0,
             ahead: VecDeque::new(),
         };
-        let fence = publisher.record(0, Body::Fence(Fence { owner: "bench".into() }));
+        let fence = publisher.record(0, Body::Fence(Fence { owner: "bench".into(), ..Fence::default() }));
         publisher.append(vec![fence])?;
         Ok(publisher)
     }

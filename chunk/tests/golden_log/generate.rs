@@ -91,10 +91,10 @@ pub fn generate(world: &World) -> Vec<Vec<u8>> {
     g.decide(&mut first, 4);
     g.decide(&mut second, 4);
     // The zombie's fence comes late, and so does the fence of an owner that never decided anything.
-    g.append(1, 0, Body::Fence(Fence { owner: "replayer-1".into() }));
-    g.append(2, 0, Body::Fence(Fence { owner: "replayer-2".into() }));
+    g.append(1, 0, Body::Fence(Fence { owner: "replayer-1".into(), ..Fence::default() }));
+    g.append(2, 0, Body::Fence(Fence { owner: "replayer-2".into(), ..Fence::default() }));
     // A fence must have n = 0, so this one is invalid.
-    g.append(9, 1, Body::Fence(Fence { owner: "replayer-9".into() }));
+    g.append(9, 1, Body::Fence(Fence { owner: "replayer-9".into(), ..Fence::default() }));
 
     // An earlier record is appended a second time. It is invalid, because its n is not the next
     // one.
@@ -126,7 +126,7 @@ impl Generator<'_> {
 
     /// Makes a new owner, which appends its fence and then folds the log.
     fn own(&mut self, epoch: u64) -> Owner {
-        self.append(epoch, 0, Body::Fence(Fence { owner: format!("replayer-{epoch}") }));
+        self.append(epoch, 0, Body::Fence(Fence { owner: format!("replayer-{epoch}"), ..Fence::default() }));
         let mut reader = Reader::new(self.world);
         self.log.iter().for_each(|record| reader.read(record));
         Owner { epoch, n: 0, chunks: reader.chunks, next: 0 }

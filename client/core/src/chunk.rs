@@ -8,6 +8,7 @@ mod gateway;
 
 use crate::event::{ChunkStatus, CommandId, Event, Number, SubmitError};
 use crate::families::Families;
+use crate::history::{self, Origin};
 use crate::outbox::{Outbox, SendPermit, never_sent};
 use crate::pending::{ConcludedCommand, Visible};
 use crate::settings::Settings;
@@ -18,7 +19,7 @@ use driftless_chunk::model::{AnyModel, Content};
 use driftless_chunk::replica::Replica;
 use driftless_schemas::proto::{Have, Rejected, Submit, Track, Untrack, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
-use driftless_schemas::{ChunkId, Hash, Version, WriterId};
+use driftless_schemas::{ChunkId, Hash, HistoryId, Version, WorldId, WriterId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub(crate) struct Turn<'a> {
     pub families: &'a Families,
     /// The writer id of the current session; `None` without a session.
     pub writer: Option<WriterId>,
+    /// The world that the last gateway named; `None` if none named one.
+    pub world: Option<WorldId>,
     /// Whether a gateway has welcomed the client.
     pub is_connected: bool,
     pub requests: &'a mut Vec<request::Body>,
@@ -66,7 +69,8 @@ pub(crate) struct Chunk {
     /// True if Tracked was received, and no Lagging after it: the gateway sends this client all
     /// updates.
     is_followed: bool,
-    /// True if a gateway has answered Track with Tracked. Commands to the chunk are sent only then.
+    /// True if a gateway has answered Track with Tracked in the present history. Commands to the
+    /// chunk are sent only then.
     was_served: bool,
     /// The version of the chunk that the last Tracked named.
     tracked_version: Version,
@@ -203,9 +207,9 @@ impl Chunk {
 
     // ---- the gateway's connection ----
 
-    /// Sends Track. If the replica is healthy, `have` names its version and hash, so that the
-    /// gateway need not send the content again. Without a connection this method does nothing,
-    /// because the next Welcome calls it again.
+    /// Sends Track. If the replica is healthy, `have` names its version, its hash and its history,
+    /// so that the gateway need not send the content again. Without a connection this method does
+    /// nothing, because the next Welcome calls it again.
     pub fn send_track(&mut self, turn: &mut Turn<'_>) {
         if self.is_refused() || !turn.is_connected {
             return;
@@ -214,9 +218,10 @@ impl Chunk {
             let message = message.clone();
             return self.fail(message, turn);
         }
+        let history = self.outbox.origin.map_or(HistoryId::FIRST, |origin| origin.history).to_field();
         let have = match &mut self.replica {
             Some(replica) if self.is_healthy => {
-                Some(Have { version: replica.version().0, hash: replica.hash().to_bytes() })
+                Some(Have { version: replica.version().0, hash: replica.hash().to_bytes(), history })
             }
             _ => None,
         };
@@ -379,6 +384,47 @@ impl Chunk {
         self.invalidate();
         let concluded = self.outbox.abandon(reason, &never_sent(reason));
         self.push_outcomes(concluded, turn);
+    }
+
+    /// Handles another world, which a gateway named in its Welcome. The chunk's history in it is
+    /// not known before the next Tracked.
+    pub fn enter_world(&mut self, turn: &mut Turn<'_>) {
+        if self.outbox.origin.is_some() {
+            self.begin_history(None, history::OTHER_WORLD.into(), turn);
+        }
+    }
+
+    /// Handles Tracked with this history. If it is not the history of the replica, another history
+    /// begins.
+    fn enter_history(&mut self, history: HistoryId, turn: &mut Turn<'_>) {
+        let next = Origin { world: turn.world, history };
+        if let Some(known) = self.outbox.origin.filter(|known| known.is_left_for(next)) {
+            self.begin_history(Some(history), history::change(&self.id, known, next), turn);
+        }
+        self.outbox.origin = Some(next);
+    }
+
+    /// Drops all that belongs to the old history: the replica, the view, the inverses, and the
+    /// commands that were sent. Tells the user once.
+    ///
+    /// No message needs a tag that says to which history it belongs. A gateway keeps the order of a
+    /// chunk's messages, so no Updates, Outcomes or Beacon of the old history comes after the
+    /// Tracked of the new one. Receipts and rejections of old numbers find no command any more.
+    fn begin_history(&mut self, history: Option<HistoryId>, message: String, turn: &mut Turn<'_>) {
+        self.was_served = false;
+        self.stop_following();
+        self.replica = None;
+        self.is_healthy = false;
+        self.unverified = None;
+        self.undo = Undo::default();
+        self.invalidate();
+        let concluded = self.outbox.begin_history(&history::outcome_lost(&message), turn.settings);
+        let (chunk, world) = (self.id.clone(), turn.world);
+        turn.events.push_back(Event::HistoryChanged { chunk, world, history, message });
+        self.push_outcomes(concluded, turn);
+        if !self.is_refused() {
+            self.set_status(ChunkStatus::Loading, turn);
+        }
     }
 
     /// Sets the timer that sends Track again, because the gateway cannot serve the chunk at

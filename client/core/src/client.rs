@@ -8,6 +8,9 @@
 //! Both sockets share one session. The server of the socket that opens first creates the session,
 //! and the other socket names the session in its Hello. If a chunk's ledger has forgotten the
 //! session, the client begins a new session as soon as every number of the old session is resolved.
+//!
+//! The gateway says in which world the client is. Commands are numbered for one history of that
+//! world, so the client sends none to an ingest that names another world.
 
 mod inbox;
 mod session;
@@ -16,6 +19,7 @@ use crate::chunk::{Chunk, Turn};
 use crate::connection::{Connection, Phase};
 use crate::event::{ChunkStatus, CommandId, Event, Outcome, ReconnectReason, Socket, SubmitError};
 use crate::families::Families;
+use crate::history::is_other_world;
 use crate::outbox::{Outbox, SendPermit, never_sent};
 use crate::settings::Settings;
 use bytes::Bytes;
@@ -23,7 +27,7 @@ use driftless_chunk::model::{AnyModel, Content};
 use driftless_chunk::sorted::SortedMap;
 use driftless_schemas::proto::{self, Renew, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
-use driftless_schemas::{ChunkId, Hash, SessionId, Version, WriterId, close, limits, wire};
+use driftless_schemas::{ChunkId, Hash, SessionId, Version, WorldId, WriterId, close, limits, wire};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -39,6 +43,8 @@ pub struct ClientCore {
     gateway: Connection,
     session: Option<SessionId>,
     writer: Option<WriterId>,
+    /// The world that the last gateway named; `None` if none named one.
+    world: Option<WorldId>,
     /// A lower limit for the time of the next session, which must be later. The limit is the
     /// highest floor of all ledgers that forgot a session of this client.
     session_after: UnixMs,
@@ -84,6 +90,7 @@ impl ClientCore {
             gateway: Connection::new(),
             session: None,
             writer: None,
+            world: None,
             session_after: UnixMs(0),
             is_ending_session: false,
             chunks: SortedMap::new(),
@@ -226,7 +233,12 @@ impl ClientCore {
             }
             Some(code) if !close::may_reconnect(code) => {
                 let name = close::name(code);
-                self.fatal(now, format!("the {socket} server closed the connection for good: {code} ({name})"));
+                // This client knows histories and says so, so only a faulty gateway sends the code.
+                let remedy = match code {
+                    close::HISTORY => "; a chunk has another history than the client's replica: start the client again",
+                    _ => "",
+                };
+                self.fatal(now, format!("the {socket} server closed the connection for good: {code} ({name}){remedy}"));
             }
             _ => {}
         }
@@ -476,6 +488,7 @@ impl ClientCore {
             settings: &self.settings,
             families: &self.families,
             writer: self.writer,
+            world: self.world,
             is_connected,
             requests: &mut requests,
             events: &mut self.events,
@@ -492,7 +505,7 @@ impl ClientCore {
     /// Ends an input. Every chunk that the input touched reports the outcomes of its resolved
     /// commands, and sends the commands that are due.
     fn finish(&mut self, now: MonotonicMs) {
-        let can_send = self.ingest.is_welcomed();
+        let can_send = self.ingest.is_welcomed() && !is_other_world(self.ingest.world, self.world);
         while let Some(id) = self.touched.pop_front() {
             let permit = SendPermit { can_send, can_number: !self.is_ending_session };
             let (mut submits, mut floor) = (Vec::new(), None);

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use driftless_schemas::proto::{self, Ping, Request, request};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{limits, wire};
+use driftless_schemas::{WorldId, limits, wire};
 use std::collections::VecDeque;
 
 /// The phase of a connection.
@@ -28,6 +28,9 @@ pub(crate) struct Connection {
     pub phase: Phase,
     /// The token that Hello carries.
     pub token: String,
+    /// The world that the server named in its Welcome; `None` before Welcome, and for a world
+    /// without an id.
+    pub world: Option<WorldId>,
     /// When the server's last message arrived; at first, when the socket opened.
     received_at: MonotonicMs,
     /// When the client last sent Ping; at first, when the socket opened.
@@ -48,6 +51,7 @@ impl Connection {
         Self {
             phase: Phase::Down,
             token: String::new(),
+            world: None,
             received_at: MonotonicMs(0),
             pinged_at: MonotonicMs(0),
             nonce: 0,

@@ -1,7 +1,7 @@
 //! The core's events for its shell and the user, and the types that occur in events.
 
 use driftless_schemas::proto::{DiscardReason, RefusalCode, RejectCode, TrackRejectCode};
-use driftless_schemas::{ChunkId, Hash, Seq, SessionId, Version, WriterId};
+use driftless_schemas::{ChunkId, Hash, HistoryId, Seq, SessionId, Version, WorldId, WriterId};
 use std::fmt;
 
 /// One of the client's two connections.
@@ -63,8 +63,8 @@ pub enum Outcome {
     },
     /// The user cancelled the command, and it was not committed.
     Withdrawn,
-    /// The outcome can no longer be found out. For example, the client lost its access, or the
-    /// chunk's ledger evicted the writer, before the client could ask.
+    /// The outcome can no longer be found out. For example, the client lost its access, the chunk's
+    /// ledger evicted the writer, or the chunk's history changed, before the client could ask.
     Unknown {
         /// A text for people.
         reason: String,
@@ -118,6 +118,9 @@ pub enum ReconnectReason {
     NewSession,
     /// The client cannot decode a message of the server.
     Undecodable,
+    /// Ingest serves another world than the gateway. The client sends nothing until both name the
+    /// same world.
+    OtherWorld,
 }
 
 /// An event of the client.
@@ -171,6 +174,23 @@ pub enum Event {
         expected: Option<Hash>,
         /// The replica's hash.
         found: Hash,
+    },
+    /// The chunk has another history than before, or the servers serve another world. Versions,
+    /// hashes and outcomes that the client reported before belong to the old history: the chunk may
+    /// not contain what was committed. The client dropped the replica and loads the chunk again.
+    /// Commands that were sent and had no outcome end as [`Outcome::Unknown`] after this event.
+    /// Commands that were never sent are sent now, and decided on the new content. Reported once
+    /// for each change.
+    HistoryChanged {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The world now; `None` if the world has no id.
+        world: Option<WorldId>,
+        /// The history now; `None` if the world is another one and no gateway has served the chunk
+        /// in it yet.
+        history: Option<HistoryId>,
+        /// A text for people.
+        message: String,
     },
     /// A server welcomed the client.
     Welcomed {

@@ -4,7 +4,7 @@
 //! The one idea: `view = confirmed replica + own pending commands`. The core decides the pending
 //! commands again, in order, at every change. The core keeps the client's half of R8 (numbers,
 //! resends, outcomes), R9 (a gap is always reported and filled), R10 (hashes are compared) and R12
-//! (a healthy replica is never replaced by an older one).
+//! (a healthy replica is never replaced by an older one of the same history).
 //!
 //! The core does no I/O and reads no clock (R11). A shell feeds [`ClientCore`] with the user's
 //! calls, messages and time, and sends the messages that the core produces. The same code runs
@@ -14,6 +14,7 @@
 //! * [`event`]: the events that a user receives.
 //! * `chunk`: one tracked chunk, with its replica, its view, and the protocol with the gateway.
 //! * `outbox`: the pending commands of one chunk. It keeps the writer's side of R8.
+//! * `history`: what the client keeps, and what not, when a chunk has another history.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod chunk;
 mod connection;
 pub mod event;
 mod families;
+mod history;
 mod outbox;
 mod pending;
 mod resend_timer;

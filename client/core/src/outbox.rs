@@ -13,8 +13,13 @@
 //! While the client handles a frame of the gateway, the outbox records how numbers were resolved.
 //! At the end of the frame it concludes commands. A committed command is concluded only when the
 //! confirmed replica shows its effect. Each command is concluded once, and a conclusion is final.
+//!
+//! Resolutions mean something only within one history of the chunk. When the history changes, every
+//! numbered command without an outcome ends as unknown: the old history may have resolved it, and
+//! the new history may or may not contain it. Numbers go on above the newest one.
 
 use crate::event::{CommandId, Outcome};
+use crate::history::Origin;
 use crate::pending::{ConcludedCommand, PendingCommand, Resolution, Visible};
 use crate::resend_timer::ResendTimer;
 use crate::settings::Settings;
@@ -54,6 +59,9 @@ pub(crate) struct Outbox {
     entries: VecDeque<PendingCommand>,
     /// The newest number given out; 0 if there is none.
     newest: Seq,
+    /// The history in which the numbers are resolved; `None` before the first Tracked, and while
+    /// the new history is not known. The chunk's replica belongs to the same history.
+    pub origin: Option<Origin>,
     /// The newest of this writer's numbers that is known to be resolved.
     resolved: Seq,
     /// The newest of this writer's numbers that the stream showed as decided since the last
@@ -76,6 +84,7 @@ impl Outbox {
         Self {
             entries: VecDeque::new(),
             newest: Seq(0),
+            origin: None,
             resolved: Seq(0),
             stream_seq: Seq(0),
             is_continuous: false,
@@ -336,7 +345,24 @@ impl Outbox {
         self.give_up("the session was lost");
         let concluded = self.conclude(Visible::Everything);
         let entries = std::mem::take(&mut self.entries);
-        *self = Self { entries, ..Self::new(settings) };
+        *self = Self { entries, origin: self.origin, ..Self::new(settings) };
+        concluded
+    }
+
+    /// Prepares the outbox for another history of the chunk. Returns the numbered commands, which
+    /// end as unknown. This overrides a resolution in the old history that was not concluded yet,
+    /// because the new history may lack a commit, and may commit what was discarded.
+    ///
+    /// `newest` stays, so that no number is used for two commands: a late transmission may still
+    /// reach the new history. `resolved` begins anew, because the new ledger may never have seen
+    /// the old numbers, and an `after` above its newest number would never be decided (R8).
+    pub fn begin_history(&mut self, reason: &str, settings: &Settings) -> Vec<ConcludedCommand> {
+        for entry in self.entries.iter_mut().filter(|entry| entry.seq.is_some()) {
+            entry.resolution = Some(Resolution::Unknown(reason.to_owned()));
+        }
+        let concluded = self.conclude(Visible::Everything);
+        let entries = std::mem::take(&mut self.entries);
+        *self = Self { entries, newest: self.newest, ..Self::new(settings) };
         concluded
     }
 

@@ -407,6 +407,7 @@ fn r8_expired_in_tracked_means_unknown_but_in_the_stream_it_means_a_resend_under
         version: 1,
         hash: client.server.newest().hash.to_bytes(),
         resolved: Some(tracked::Resolved::Expired(proto::ResolvedExpired {})),
+        ..proto::Tracked::default()
     };
     client.say(Socket::Gateway, [event::Body::Tracked(tracked)]);
     assert!(matches!(client.outcomes()[..], [(2, Outcome::Unknown { .. })]));
@@ -606,7 +607,7 @@ fn r8_numbers_that_were_never_given_out_do_not_change_after() {
     let mut client = TestClient::new();
     let resolved = Some(tracked::Resolved::Ledger(proto::Resolved { seq: 87, committed_bits: 0 }));
     let hash = client.core.hash(&chunk()).unwrap().to_bytes();
-    let tracked = proto::Tracked { chunk_id: CHUNK.into(), version: 0, hash, resolved };
+    let tracked = proto::Tracked { chunk_id: CHUNK.into(), version: 0, hash, resolved, ..proto::Tracked::default() };
     client.say(Socket::Gateway, [event::Body::Tracked(tracked)]);
     client.submit("a");
     assert_eq!(client.submits(), [(1, 0, false)]);

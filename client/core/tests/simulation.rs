@@ -1,20 +1,24 @@
 //! A simulation of clients and an in-memory server, with lost, delayed, duplicated and reordered
-//! messages, reconnects, rejections, lagging, gateways that are behind, and evictions. One seed
-//! determines one run.
+//! messages, reconnects, rejections, lagging, gateways that are behind, evictions, logs that lose
+//! their newest records, and worlds that begin anew. One seed determines one run.
 //!
-//! The oracle checks: every command ends with exactly one outcome that agrees with the decider
-//! (R8); the user's order is kept; once the faults stop, every command ends within a bounded number
-//! of steps; at rest the view, the confirmed replica and the log are equal (R10).
+//! The oracle checks: every command ends with exactly one outcome that agrees with the decider in
+//! the history that the client knew then (R8); no writer uses a number for two commands, in any
+//! history; the client reports each history that it meets exactly once; no command reaches a world
+//! that the gateway has not named; the user's order is kept; once the faults stop, every command
+//! ends within a bounded number of steps; at rest the view, the confirmed replica and the log are
+//! equal (R10).
 
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
 use driftless_scenes::client::{CHUNK, Server, chunk, frame, put, requests};
 use driftless_schemas::proto::{
-    self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, event, request,
+    self, DiscardReason, Lagging, Pong, Receipt, RejectCode, Rejected, Retry, TrackRejectCode, TrackRejected, event,
+    request, submit,
 };
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{Version, WriterId};
+use driftless_schemas::{HistoryId, Version, WorldId, WriterId, format};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -48,6 +52,8 @@ struct FaultRates {
     bursts: usize,
     /// Percentage of attempts to connect that succeed.
     connects: usize,
+    /// Percentage of the chances to lose a part of the history that come true.
+    losses: usize,
     /// Milliseconds by which the server's clock is behind.
     clock_slow_ms: u64,
 }
@@ -75,7 +81,19 @@ struct Peer {
     ingest: Link,
     gateway: Link,
     submitted: Vec<(CommandId, String)>,
-    outcomes: BTreeMap<CommandId, Outcome>,
+    /// Each outcome, with the history that the client knew then.
+    outcomes: BTreeMap<CommandId, (Outcome, HistoryId)>,
+    /// The history that the last Tracked named; `None` before the first one.
+    history: Option<HistoryId>,
+    /// Whether the client has sent Track, and no TrackRejected came since. Otherwise it ignores a
+    /// Tracked.
+    is_track_sent: bool,
+    /// The world that a gateway named last.
+    world: Option<WorldId>,
+    /// The number of Tracked that named another history than the one before.
+    changes: usize,
+    /// The number of changes that the client has reported.
+    changes_told: usize,
     /// Submissions that are delayed in ingest's Kafka producer. Each may still be appended, in any
     /// order.
     late: Vec<(WriterId, proto::Submit)>,
@@ -89,6 +107,10 @@ struct Sim {
     rates: FaultRates,
     is_faulty: bool,
     evictions: usize,
+    /// The number of times that the server lost a part of its history, or all of its world.
+    losses: u64,
+    /// The command for which each writer used each number.
+    numbers: BTreeMap<(WriterId, u64), Option<submit::Body>>,
     trace: String,
 }
 
@@ -105,6 +127,11 @@ impl Sim {
             gateway: Link::default(),
             submitted: Vec::new(),
             outcomes: BTreeMap::new(),
+            history: None,
+            is_track_sent: false,
+            world: None,
+            changes: 0,
+            changes_told: 0,
             late: Vec::new(),
         };
         let mut rng = Rng(seed);
@@ -114,16 +141,21 @@ impl Sim {
             cancels: [5, 25, 80][rng.below(3)],
             bursts: [0, 5, 30][rng.below(3)],
             connects: [5, 100, 100][rng.below(3)],
+            losses: [0, 0, 50][rng.below(3)],
             clock_slow_ms: [0, 900_000][rng.below(2)],
         };
+        let mut server = Server::new();
+        server.world = Some(WorldId([0; 16]));
         Self {
             rng,
             rates,
             now: MonotonicMs(1_000_000),
-            server: Server::new(),
+            server,
             peers: (0..peers).map(peer).collect(),
             is_faulty: true,
             evictions: 0,
+            losses: 0,
+            numbers: BTreeMap::new(),
             trace: String::new(),
         }
     }
@@ -195,7 +227,37 @@ impl Sim {
                 self.server.fill_ledger(self.now.0);
             }
             7 => self.now = self.now.plus_ms(4_000),
+            8 if self.rng.chance(self.rates.losses) => self.lose_history(),
             _ => {}
+        }
+    }
+
+    /// The server loses its newest records and begins another history, or it becomes another world.
+    fn lose_history(&mut self) {
+        self.losses += 1;
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&self.losses.to_be_bytes());
+        writeln!(self.trace, "{} loss {}", self.now.0, self.losses).unwrap();
+        if self.rng.chance(30) {
+            self.server.begin_world(WorldId(id), HistoryId(id));
+            for peer in &mut self.peers {
+                peer.late.clear();
+                for socket in [Socket::Ingest, Socket::Gateway] {
+                    peer.link(socket).drop_all();
+                    peer.core.disconnected(self.now, socket, None);
+                }
+            }
+            return;
+        }
+        let records = self.server.records.len();
+        let keep = records - self.rng.below(records.min(8));
+        let commands = if self.rng.chance(50) { usize::MAX } else { 0 };
+        self.server.begin_history(HistoryId(id), keep, commands);
+        for link in self.peers.iter_mut().map(|peer| &mut peer.gateway).filter(|link| link.is_up) {
+            link.read = link.read.min(keep);
+            if link.sent.is_some_and(|sent| sent > keep) {
+                link.drop_track();
+            }
         }
     }
 
@@ -250,6 +312,9 @@ impl Sim {
 
     fn ingest(&mut self, i: usize, submit: proto::Submit) {
         let writer = self.peers[i].ingest.writer.unwrap();
+        assert_eq!(self.peers[i].world, self.server.world, "a command for one world reaches another");
+        let body = self.numbers.entry((writer, submit.seq)).or_insert(submit.body.clone());
+        assert_eq!(*body, submit.body, "R8: number {} of {writer} is used twice", submit.seq);
         let receipt = event::Body::Receipt(Receipt { chunk_id: CHUNK.into(), seq: submit.seq });
         let rejected = |code: RejectCode, retry: Retry, retry_after_ms| {
             let (code, retry) = (code.into(), retry.into());
@@ -314,7 +379,9 @@ impl Sim {
         let link = self.peers[i].link(socket);
         let frames: Vec<Bytes> = (0..joined).filter_map(|_| link.down.pop_front()).collect();
         if !frames.is_empty() {
-            self.peers[i].core.received(self.now, socket, frames.concat().into());
+            let message = Bytes::from(frames.concat());
+            self.peers[i].look(socket, &message);
+            self.peers[i].core.received(self.now, socket, message);
         }
     }
 
@@ -327,12 +394,16 @@ impl Sim {
         self.answer_track(i);
         let link = &mut self.peers[i].gateway;
         let (Some(sent), Some(writer)) = (link.sent, link.writer) else { return };
-        if link.is_lagging {
+        let is_another_history = self.server.records[link.read - 1].history != self.server.records[sent - 1].history;
+        if is_another_history && self.rng.chance(50) {
+            return link.drop_track();
+        }
+        if link.is_lagging || is_another_history {
             if self.rng.chance(30) || !self.is_faulty {
                 let at = link.read - 1;
                 let version = self.server.records[sent - 1].version;
                 let mut bodies = vec![self.server.tracked(at, writer)];
-                if self.rng.chance(50) {
+                if is_another_history || self.rng.chance(50) {
                     bodies.push(self.server.chunk(at));
                 } else {
                     bodies.extend(self.server.updates_above(version, 0, at));
@@ -364,7 +435,7 @@ impl Sim {
         let (Some(track), Some(writer)) = (&link.held, link.writer) else { return };
         let at = link.read - 1;
         let have = track.have.clone();
-        if have.as_ref().is_some_and(|have| have.version > self.server.records[at].version) {
+        if have.as_ref().is_some_and(|have| self.server.is_behind(have, at)) {
             return;
         }
         link.held = None;
@@ -400,9 +471,11 @@ impl Sim {
             writeln!(self.trace, "{} {} {event:?}", self.now.0, peer.name).unwrap();
             match event {
                 Event::Outcome { command, outcome, .. } => {
-                    let before = peer.outcomes.insert(command, outcome);
+                    let history = peer.history.unwrap_or_default();
+                    let before = peer.outcomes.insert(command, (outcome, history));
                     assert_eq!(before, None, "R8: {command:?} ended twice");
                 }
+                Event::HistoryChanged { .. } => peer.changes_told += 1,
                 Event::Reconnect { socket, .. } => peer.link(socket).drop_all(),
                 Event::Drift { .. } | Event::Fatal { .. } => panic!("{event:?}"),
                 _ => {}
@@ -411,6 +484,7 @@ impl Sim {
         for socket in [Socket::Ingest, Socket::Gateway] {
             while let Some(frame) = peer.core.poll_send(socket) {
                 assert!(peer.link(socket).is_up, "a message for a socket that is down");
+                peer.is_track_sent |= requests(frame.clone()).iter().any(|r| matches!(r, request::Body::Track(_)));
                 peer.link(socket).up.push_back(frame);
             }
         }
@@ -421,6 +495,7 @@ impl Sim {
         newest.1 == 0
             && self.peers.iter_mut().all(|peer| {
                 peer.core.pending() == 0
+                    && peer.history == Some(self.server.history)
                     && peer.core.status(&chunk()) == Some(&ChunkStatus::Live)
                     && peer.core.confirmed(&chunk()).is_some_and(|replica| replica.version() == newest.0)
             })
@@ -448,24 +523,33 @@ impl Sim {
             let (model, content, _) = peer.core.view(&chunk()).unwrap();
             assert_eq!(model.encode(content), newest, "R10: the view of {} at rest", peer.name);
             assert_eq!(peer.core.confirmed(&chunk()).unwrap().encoding(), newest);
+            assert_eq!(peer.changes_told, peer.changes, "{} reports each change once", peer.name);
             let mut last = 0;
             for (id, value) in &peer.submitted {
-                let version = self.server.committed.get(value).copied();
-                let outcome = peer.outcomes.get(id).unwrap_or_else(|| panic!("{value} has no outcome"));
-                match (outcome, version) {
-                    (Outcome::Committed { version: Some(said) }, Some(is)) => assert_eq!(said.0, is, "{value}"),
-                    (Outcome::Committed { version: None }, Some(_)) | (Outcome::Unknown { .. }, _) => {}
-                    (Outcome::Discarded { .. } | Outcome::Withdrawn, None) => {}
-                    (Outcome::Rejected { code: RejectCode::NoWriteAccess, .. }, None) => {}
-                    wrong => panic!("{value}: {wrong:?}"),
-                }
+                let (outcome, history) = peer.outcomes.get(id).unwrap_or_else(|| panic!("{value} has no outcome"));
+                let agrees = |version: Option<&u64>| match outcome {
+                    Outcome::Committed { version: Some(said) } => version == Some(&said.0),
+                    Outcome::Committed { version: None } => version.is_some(),
+                    Outcome::Discarded { .. } | Outcome::Withdrawn => version.is_none(),
+                    Outcome::Rejected { code, .. } => *code == RejectCode::NoWriteAccess && version.is_none(),
+                    Outcome::Unknown { .. } => true,
+                };
+                // A decision in a later history may reach the client before that history's Tracked.
+                let is_right = self.server.committed_since(*history).any(|committed| agrees(committed.get(value)));
+                assert!(is_right, "R8: {value} ends as {outcome:?} in history {history}");
                 if let Outcome::Unknown { reason } = outcome {
-                    // The other allowed reason is that ingest finally rejected the Settle again and
+                    // Another allowed reason is that ingest finally rejected the Settle again and
                     // again.
-                    let is_excused = self.evictions > 0 || reason.contains("settle");
+                    let is_lost = self.losses > 0 && reason.contains("history changed");
+                    let is_excused = self.evictions > 0 || is_lost || reason.contains("settle");
                     assert!(is_excused, "{value} is unknown, but no writer was evicted: {reason}");
+                    if self.losses > 0 {
+                        // A late transmission may commit the command in a later history, after
+                        // newer commands.
+                        continue;
+                    }
                 }
-                if let Some(version) = version {
+                if let Some(version) = self.server.committed.get(value).copied() {
                     assert!(
                         version > last,
                         "R8: {value} was committed at {version}, before an earlier command at {last}"
@@ -478,6 +562,25 @@ impl Sim {
 }
 
 impl Peer {
+    /// Notes the world and the history that a message for the client names.
+    fn look(&mut self, socket: Socket, message: &Bytes) {
+        let frame: proto::ServerFrame = format::decode("ServerFrame", message.clone()).unwrap();
+        for body in frame.events.into_iter().filter_map(|event| event.body) {
+            match body {
+                event::Body::Welcome(welcome) if socket == Socket::Gateway => {
+                    self.world = WorldId::from_slice(&welcome.world_id);
+                }
+                event::Body::TrackRejected(_) => self.is_track_sent = false,
+                event::Body::Tracked(tracked) if self.is_track_sent => {
+                    let history = HistoryId::from_field(&tracked.history);
+                    self.changes += usize::from(self.history.is_some() && self.history != history);
+                    self.history = history;
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn link(&mut self, socket: Socket) -> &mut Link {
         if socket == Socket::Ingest { &mut self.ingest } else { &mut self.gateway }
     }
@@ -486,6 +589,14 @@ impl Peer {
 impl Link {
     fn drop_all(&mut self) {
         *self = Self::default();
+    }
+
+    /// Stops tracking the chunk, because the gateway loads its new history.
+    fn drop_track(&mut self) {
+        (self.sent, self.is_lagging) = (None, false);
+        let code = TrackRejectCode::Unavailable.into();
+        let rejected = TrackRejected { chunk_id: CHUNK.into(), code, message: "a new history".into() };
+        self.down.push_back(frame([event::Body::TrackRejected(rejected)]));
     }
 }
 
@@ -531,7 +642,8 @@ fn r8_many_seeds_reach_every_outcome() {
         let sim = run(seed);
         let sessions = sim.trace.matches("Session {").count() - sim.peers.len();
         *reached.entry("new session").or_insert(0) += sessions;
-        for outcome in sim.peers.iter().flat_map(|peer| peer.outcomes.values()) {
+        *reached.entry("another history").or_insert(0) += sim.peers.iter().map(|peer| peer.changes_told).sum::<usize>();
+        for (outcome, _) in sim.peers.iter().flat_map(|peer| peer.outcomes.values()) {
             let kind = match outcome {
                 Outcome::Committed { version: Some(_) } => "committed at a version",
                 Outcome::Committed { version: None } => "committed",
@@ -545,6 +657,6 @@ fn r8_many_seeds_reach_every_outcome() {
         }
     }
     println!("{reached:?}");
-    assert_eq!(reached.len(), 8, "{reached:?}");
+    assert_eq!(reached.len(), 9, "{reached:?}");
     assert!(reached.values().all(|n| *n > 0), "{reached:?}");
 }

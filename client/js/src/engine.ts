@@ -31,6 +31,7 @@ const SERVERS: readonly Server[] = ["ingest", "gateway"];
 const PROBLEMS: Readonly<Record<string, string>> = {
   dead: "sent nothing for too long",
   undecodable: "sent a message that is not a frame of this protocol",
+  world: "serves another world than the gateway",
 };
 
 /** Receives the events of the whole world. */

@@ -29,6 +29,7 @@ const TABLE: [code: number, name: string, behaviour: Behaviour][] = [
   [4502, "TOKEN", "new token"],
   [4503, "NO_HELLO", "again"],
   [4504, "SESSION", "new session"],
+  [4505, "HISTORY", "end"],
 ];
 
 /**

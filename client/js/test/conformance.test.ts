@@ -20,6 +20,8 @@ interface Client {
   wire: Wire;
   /** The kinds of the outcomes that the client reported, in order. */
   outcomes: string[];
+  /** The number of times that the client reported another history. */
+  histories: number;
 }
 
 /** One run of a scenario. Keeps the clients and the edits by the names that the steps give them. */
@@ -54,7 +56,7 @@ class Story {
   async join(name: string, rights: Rights): Promise<void> {
     const wire = new Wire();
     const world = await this.stack.open(this.stack.token(name, rights), { WebSocket: wire.WebSocket, author: name });
-    this.#clients.set(name, { world, wire, outcomes: [] });
+    this.#clients.set(name, { world, wire, outcomes: [], histories: 0 });
     await soon(`${name} to be online`, world.online());
   }
 
@@ -67,10 +69,12 @@ class Story {
   }
 
   track(name: unknown, step: Step): Chunk {
-    const { world, wire, outcomes } = this.client(name);
+    const client = this.client(name);
+    const { world, wire, outcomes } = client;
     const chunk = world.track((step.chunk as string | undefined) ?? this.chunk);
     chunk.on("outcome", ({ outcome }) => outcomes.push(outcome.kind));
     chunk.on("drift", () => wire.count("drift"));
+    chunk.on("history", () => (client.histories += 1));
     return chunk;
   }
 
@@ -216,8 +220,11 @@ const VERBS: Record<string, Verb> = {
     },
   },
   told: {
-    members: ["outcomes"],
-    run: (story, name, { outcomes }) => expect(story.client(name).outcomes).toEqual(outcomes),
+    members: ["outcomes", "histories"],
+    run(story, name, { outcomes, histories = 0 }) {
+      const client = story.client(name);
+      expect([client.outcomes, client.histories]).toEqual([outcomes, histories]);
+    },
   },
 
   cut: {
@@ -244,7 +251,7 @@ const VERBS: Record<string, Verb> = {
     },
   },
   kill: { members: [], run: (story) => story.stack.kill() },
-  start: { members: [], run: (story) => story.stack.start() },
+  start: { members: ["fresh"], run: (story, _, { fresh }) => story.stack.start({ isFresh: fresh === true }) },
 };
 
 const { format, scenarios } = JSON.parse(fileOf("tests/conformance/scenarios.json").toString()) as {

@@ -44,9 +44,12 @@ export class Stack {
     return this.#running.ready;
   }
 
-  /** Starts the server, or starts it again on the same data and port. */
-  async start(): Promise<void> {
-    await this.#running.start();
+  /**
+   * Starts the server, or starts it again on the same port: on the same data, or with an empty
+   * world.
+   */
+  async start({ isFresh = false } = {}): Promise<void> {
+    await this.#running.start({ isFresh });
   }
 
   /** Kills the process, as a crash would. */

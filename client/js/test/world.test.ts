@@ -169,6 +169,78 @@ describe("offline", () => {
   });
 });
 
+describe("another history", () => {
+  const hex = (byte: string) => byte.repeat(16);
+  const id = (byte: number) => new Uint8Array(16).fill(byte);
+  const tracked = (more: Message) => ({
+    tracked: { chunkId: ID, version: 0, hash: hashOf(content()), ledger: {}, ...more },
+  });
+
+  test("is told once; commands in flight end as unknown with that reason; the view is that of the new content", async () => {
+    const chunk = live();
+    const heard = listen(chunk, "history", "outcome");
+    const sent = chunk.grid.set({ x: 0, y: 0, value: 7 });
+    servers.take("submit");
+    servers.say("gateway", tracked({ history: id(2) }));
+    const outcome = (await sent.outcome) as Outcome & { kind: "unknown" };
+    expect(outcome).toEqual({ kind: "unknown", detail: expect.stringContaining("the history changed") as string });
+    const message = expect.stringContaining("part of the log was lost") as string;
+    const change = { world: undefined, history: hex("02"), message };
+    expect(heard).toEqual([
+      ["history", change],
+      ["outcome", { pending: sent, outcome }],
+    ]);
+    expect([chunk.status, chunk.version, chunk.grid.get(0, 0)]).toEqual(["live", 0, 0]);
+    servers.say("gateway", tracked({ history: id(2) }));
+    expect(heard).toHaveLength(2);
+    chunk.grid.set({ x: 1, y: 0, value: 3 });
+    expect(servers.take("submit")).toEqual([{ chunkId: ID, seq: 2, command: setCells([1, 3]) }]);
+  });
+
+  test("in another world: edits made offline wait for it, and are sent when the gateway serves the chunk", async () => {
+    servers.welcome = { worldId: id(10) };
+    world.reconnect("ingest");
+    world.reconnect("gateway");
+    await wait(0);
+    const chunk = live();
+    const heard = listen(chunk, "history", "status");
+    world.goOffline();
+    const unsent = chunk.grid.set({ x: 1, y: 0, value: 3 });
+    servers.welcome = { worldId: id(11) };
+    world.goOnline();
+    await wait(0);
+    expect(servers.take("track").at(-1)).toEqual({ chunkId: ID });
+    expect([servers.take("submit"), chunk.version]).toEqual([[], 0]);
+    servers.say("gateway", tracked({}));
+    expect(servers.take("submit")).toEqual([{ chunkId: ID, seq: 1, command: setCells([1, 3]) }]);
+    expect([chunk.grid.get(0, 0), chunk.grid.get(1, 0), unsent.ended]).toEqual([0, 3, undefined]);
+    const message = expect.stringContaining("another world") as string;
+    expect(heard.map(([type, event]) => (type === "status" ? (event.status as string) : event))).toEqual([
+      "lagging",
+      { world: hex("0b"), history: undefined, message },
+      "loading",
+      "live",
+    ]);
+  });
+
+  test("an ingest of another world than the gateway gets no commands, and the problem is reported", async () => {
+    servers.welcome = { worldId: id(10) };
+    world.reconnect("gateway");
+    await wait(0);
+    const chunk = live();
+    const problems = listen(world, "error");
+    servers.welcome = { worldId: id(11) };
+    world.reconnect("ingest");
+    await wait(0);
+    chunk.grid.set({ x: 1, y: 0, value: 3 });
+    expect(servers.take("submit")).toEqual([]);
+    expect(problems[0]?.[1]).toMatchObject({ name: "ConnectionError", code: "world" });
+    servers.welcome = { worldId: id(10) };
+    await wait(10_000);
+    expect(servers.take("submit")[0]).toEqual({ chunkId: ID, seq: 1, command: setCells([1, 3]) });
+  });
+});
+
 describe("tracking", () => {
   test("an id has one object, another id has another one, and a malformed id is an error", () => {
     expect(world.track(ID)).toBe(world.track(ID));

@@ -364,7 +364,8 @@ fn chunk_of(event: &Event) -> Option<&ChunkId> {
         | Event::Changed { chunk, .. }
         | Event::Verified { chunk, .. }
         | Event::Outcome { chunk, .. }
-        | Event::Drift { chunk, .. } => Some(chunk),
+        | Event::Drift { chunk, .. }
+        | Event::HistoryChanged { chunk, .. } => Some(chunk),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
         Event::Verified { .. } => "verified",
         Event::Outcome { .. } => "outcome",
         Event::Drift { .. } => "drift",
+        Event::HistoryChanged { .. } => "history",
         Event::Welcomed { .. } => "welcomed",
         Event::Session { .. } => "session",
         Event::TokenNeeded => "token",
@@ -47,6 +48,15 @@ pub fn event(event: &Event, chunk: u32) -> String {
                 out.text("expected", &expected.to_string());
             }
         }
+        Event::HistoryChanged { world, history, message, .. } => {
+            if let Some(world) = world {
+                out.text("world", &world.to_string());
+            }
+            if let Some(history) = history {
+                out.text("history", &history.to_string());
+            }
+            out.text("message", message);
+        }
         Event::Welcomed { socket: of, world, token_expires_at } => {
             out.text("socket", &of.to_string());
             out.text("world", world);
@@ -68,6 +78,7 @@ pub fn event(event: &Event, chunk: u32) -> String {
                 ReconnectReason::Dead => "dead",
                 ReconnectReason::NewSession => "session",
                 ReconnectReason::Undecodable => "undecodable",
+                ReconnectReason::OtherWorld => "world",
             };
             out.text("socket", &of.to_string());
             out.text("reason", reason);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
 use driftless_schemas::proto::{Discarded, mark::Outcome};
-use driftless_schemas::{Hash, Seq, Version, WriterId};
+use driftless_schemas::{Hash, HistoryId, Seq, Version, WriterId};
 
 use crate::ring::Ring;
 
@@ -19,8 +19,9 @@ pub enum Answer {
         /// The canonical encoding.
         encoding: Bytes,
     },
-    /// The status of a command.
-    Status(Status),
+    /// The status of a command, and the history of the chunk's partition. The status holds within
+    /// that history.
+    Status(Status, HistoryId),
     /// The chunk's stored state cannot be loaded now; the text says why.
     Unavailable(String),
     /// The chunk's partition is degraded; the text says so, and what clients should do.

@@ -371,7 +371,7 @@ impl Chunk {
     /// this version.
     pub fn published_at(&self, version: Version) -> Option<Have> {
         let (version, hash) = self.hashes.iter().rev().find(|(published, _)| *published == version)?;
-        Some(Have { version: version.0, hash: hash.to_bytes() })
+        Some(Have { version: version.0, hash: hash.to_bytes(), ..Have::default() })
     }
 
     /// Version and hash of the replica; `None` without a replica. If the last hash in the log is

@@ -171,7 +171,8 @@ fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &m
     let is_renewed = std::mem::take(&mut said.is_renewed);
     let access = || Arc::new(who.claims.access.clone());
     if std::mem::take(&mut said.is_greeted) {
-        let joined = Joined { writer: who.writer, access: access(), families: who.offered.clone() };
+        let joined =
+            Joined { writer: who.writer, access: access(), families: who.offered.clone(), features: who.features };
         hub.push(HubInput::Joined(socket, joined));
     } else if is_renewed {
         hub.push(HubInput::Renewed(socket, access()));

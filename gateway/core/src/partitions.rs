@@ -8,8 +8,8 @@
 //! (R12).
 
 use driftless_chunk::position::Position;
-use driftless_schemas::Offset;
 use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{HistoryId, Offset};
 use std::fmt::Write as _;
 
 /// The pause before a degraded partition is opened again for the first time, milliseconds. It
@@ -55,6 +55,15 @@ pub enum Fault {
         /// The offset of the next append.
         high: Offset,
     },
+    /// A fence has begun a new history of the partition, and the index does not name it yet.
+    #[error(
+        "history {0} has begun. The gateway waits until the index names it, which takes the owner of the partition some \
+         seconds"
+    )]
+    History(HistoryId),
+    /// World, index and log do not belong together.
+    #[error("{0}. Name the store and the brokers that belong together")]
+    Stranger(String),
     /// A record cannot be read. To skip it would be to miss what a newer version decided.
     #[error("updates offset {offset} cannot be read: {reason}")]
     Record {
@@ -153,6 +162,9 @@ pub(crate) struct PartitionState {
     pub position: Position,
     pub standing: Standing,
     stage: Stage,
+    /// The newest history that the hub has read of. The hub reads on only from a position of this
+    /// history or a later one.
+    history: HistoryId,
     /// How often the partition became degraded or could not be opened, without being served for
     /// long in between.
     failures: u32,
@@ -175,14 +187,27 @@ impl PartitionState {
     /// A partition that the shell opens at the first tick.
     pub fn unopened() -> Self {
         let stage = Stage::Closed { until: MonotonicMs::default() };
-        let (standing, served_at) = (Standing::CatchingUp, MonotonicMs::default());
-        Self { position: Position::START, standing, stage, failures: 0, served_at }
+        Self {
+            position: Position::START,
+            standing: Standing::CatchingUp,
+            stage,
+            history: HistoryId::FIRST,
+            failures: 0,
+            served_at: MonotonicMs::default(),
+        }
     }
 
     /// A partition that is served at once, and read from this position on.
     pub fn served_from(position: Position) -> Self {
         let stage = Stage::Reading { goal: position.offset };
-        Self { position, standing: Standing::Serving, stage, failures: 0, served_at: MonotonicMs::default() }
+        Self {
+            position,
+            standing: Standing::Serving,
+            stage,
+            history: position.history,
+            failures: 0,
+            served_at: MonotonicMs::default(),
+        }
     }
 
     pub fn is_reading(&self) -> bool {
@@ -192,6 +217,11 @@ impl PartitionState {
     /// Returns true if the partition is neither read nor being opened.
     pub fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed { .. })
+    }
+
+    /// True if the hub waits for the index to name a new history.
+    pub fn awaits_history(&self) -> bool {
+        matches!(self.standing, Standing::Degraded(Fault::History(_)))
     }
 
     pub fn is_degraded(&self) -> bool {
@@ -210,15 +240,27 @@ impl PartitionState {
     /// Begins to read an opened partition.
     ///
     /// # Errors
-    /// [`Fault::OutOfRange`].
+    /// [`Fault::OutOfRange`]; [`Fault::History`] if the position belongs to an earlier history than
+    /// the hub has read of.
     pub fn opened(&mut self, opened: Opened) -> Result<(), Fault> {
         let Opened { position, low, high } = opened;
+        if position.history < self.history {
+            return Err(Fault::History(self.history));
+        }
         if position.offset < low || position.offset > high {
             return Err(Fault::OutOfRange { wanted: position.offset, low, high });
         }
         self.position = position;
+        self.history = position.history;
         self.stage = Stage::Reading { goal: high };
         Ok(())
+    }
+
+    /// Notes the history that a fence has begun. Returns false if it is known already.
+    pub fn begin_history(&mut self, begun: HistoryId) -> bool {
+        let is_news = begun > self.history;
+        self.history = begun.max(self.history);
+        is_news
     }
 
     /// Closes the partition after a fault. Returns true if the fault must be reported: the
@@ -315,6 +357,19 @@ mod tests {
         let index = |reason: &str| Fault::Index(reason.into());
         let mut fail = |fault| state.fail(fault, MonotonicMs(0), 1000);
         assert_eq!([fail(index("a")), fail(index("b")), fail(fault()), fail(fault())], [true, false, true, false]);
+    }
+
+    #[test]
+    fn after_a_new_history_a_position_of_the_old_one_is_a_fault() {
+        let [old, new] = [5, 7].map(|time_ms| HistoryId::new(time_ms, [1; 10], HistoryId::FIRST));
+        let mut state = PartitionState::served_from(Position { history: old, ..Position::START });
+        assert!(!state.begin_history(old) && state.begin_history(new) && !state.begin_history(new));
+        let opened = |history| {
+            let position = Position { history, ..Position::START };
+            Opened { position, low: Offset(0), high: Offset(0) }
+        };
+        assert_eq!(state.opened(opened(old)), Err(Fault::History(new)));
+        assert_eq!(state.opened(opened(new)), Ok(()));
     }
 
     #[test]

@@ -216,7 +216,8 @@ mod tests {
         let encoded = if count == 0 { Bytes::new() } else { updates.encode_to_vec().into() };
         let marks = vec![Mark { source_offset: through, ..Mark::default() }];
         let decisions = Decisions { chunk_id: "canvas/0/0".into(), updates: encoded, marks };
-        let at = Position { offset: Offset(through + 100), epoch: Epoch(1), n: through.unsigned_abs() };
+        let at =
+            Position { offset: Offset(through + 100), epoch: Epoch(1), n: through.unsigned_abs(), ..Position::START };
         Record::new(at, decisions, (count > 0).then_some(updates))
     }
 
@@ -253,7 +254,12 @@ mod tests {
         let whole = ring.bytes();
         ring.evict(Offset::NONE, 3);
         ring.evict(Offset::NONE, 1);
-        let at = |through: i64| Position { offset: Offset(through + 100), epoch: Epoch(1), n: through.unsigned_abs() };
+        let at = |through: i64| Position {
+            offset: Offset(through + 100),
+            epoch: Epoch(1),
+            n: through.unsigned_abs(),
+            ..Position::START
+        };
         assert_eq!(ring.evicted(), Some(Evicted { from: at(1), end: Offset(106), through: Offset(5) }));
         assert!(ring.bytes() < whole && ring.bytes() > 0);
         ring.trim(Offset(3), 0);

@@ -30,6 +30,8 @@ pub struct Joined {
     pub access: Arc<Access>,
     /// The families whose models the client has; `None` means all families.
     pub families: Option<BTreeSet<String>>,
+    /// What the client understands, as its Hello says.
+    pub features: u32,
 }
 
 /// A chunk that lags for a socket.

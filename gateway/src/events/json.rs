@@ -2,19 +2,26 @@
 
 use driftless_chunk::world::Family;
 use driftless_schemas::proto::{self, DiscardReason, TrackRejectCode, event, outcome, tracked};
-use driftless_schemas::{format, limits};
+use driftless_schemas::{HistoryId, format, limits};
 use hex::encode as hex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use warp::sse::Event;
 
-/// The families of the tracked chunks, by chunk id.
-pub(super) type Families = BTreeMap<String, Arc<Family>>;
+/// The tracked chunks, by chunk id.
+pub(super) type Tracked = BTreeMap<String, TrackedChunk>;
+
+/// What a stream knows of a tracked chunk.
+pub(super) struct TrackedChunk {
+    pub family: Arc<Family>,
+    /// The history of the chunk, from the last Tracked.
+    pub history: HistoryId,
+}
 
 /// Converts one event of the hub to server-sent events, each about one chunk. If `has_ids` is true,
 /// each event with content gets the id that resumes the stream after this event.
-pub(super) fn to_events(families: &Families, has_ids: bool, body: event::Body) -> Vec<Event> {
+pub(super) fn to_events(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Vec<Event> {
     let bodies = match body {
         event::Body::Beacons(beacons) => {
             let single = |beacon| event::Body::Beacons(proto::Beacons { beacons: vec![beacon] });
@@ -22,22 +29,29 @@ pub(super) fn to_events(families: &Families, has_ids: bool, body: event::Body) -
         }
         body => vec![body],
     };
-    bodies.into_iter().filter_map(|body| to_event(families, has_ids, body)).collect()
+    bodies.into_iter().filter_map(|body| to_event(chunks, has_ids, body)).collect()
 }
 
-fn to_event(families: &Families, has_ids: bool, body: event::Body) -> Option<Event> {
+fn to_event(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Option<Event> {
+    if let event::Body::Tracked(t) = &body
+        && let Some(chunk) = chunks.get_mut(&t.chunk_id)
+    {
+        chunk.history = HistoryId::from_field(&t.history).unwrap_or_default();
+    }
     let (name, id, data) = match body {
         // Tracked has no id: the content that it announces is still to come, and a stream that
         // breaks in between must get both again.
         event::Body::Tracked(t) => ("tracked", None, tracked_json(&t)),
         event::Body::Chunk(c) => {
-            ("chunk", Some((c.version, hex(&c.hash))), chunk_json(families.get(&c.chunk_id)?, &c)?)
+            let chunk = chunks.get(&c.chunk_id)?;
+            ("chunk", Some(id_of(c.version, &c.hash, chunk.history)), chunk_json(&chunk.family, &c)?)
         }
         event::Body::Updates(bytes) => {
             let updates: proto::Updates = format::decode("Updates", bytes).ok()?;
             let last = updates.first_version + updates.entries.len() as u64 - 1;
-            let family = families.get(&updates.chunk_id)?;
-            ("updates", Some((last, hex(&updates.state_hash))), updates_json(family, &updates))
+            let chunk = chunks.get(&updates.chunk_id)?;
+            let id = id_of(last, &updates.state_hash, chunk.history);
+            ("updates", Some(id), updates_json(&chunk.family, &updates))
         }
         event::Body::Outcomes(o) => ("outcomes", None, outcomes_json(&o)),
         event::Body::Beacons(b) => {
@@ -54,9 +68,17 @@ fn to_event(families: &Families, has_ids: bool, body: event::Body) -> Option<Eve
     };
     let event = Event::default().event(name).data(data.to_string());
     Some(match id {
-        Some((version, hash)) if has_ids => event.id(format!("{version}:{hash}")),
+        Some(id) if has_ids => event.id(id),
         _ => event,
     })
+}
+
+/// The id of an event after which the reader has this state.
+fn id_of(version: u64, hash: &[u8], history: HistoryId) -> String {
+    match history {
+        HistoryId::FIRST => format!("{version}:{}", hex(hash)),
+        history => format!("{version}:{}:{history}", hex(hash)),
+    }
 }
 
 fn tracked_json(t: &proto::Tracked) -> Value {
@@ -67,7 +89,10 @@ fn tracked_json(t: &proto::Tracked) -> Value {
         }
         Some(tracked::Resolved::Expired(_)) | None => json!("expired"),
     };
-    json!({"chunk": t.chunk_id, "version": t.version, "hash": hex(&t.hash), "resolved": resolved})
+    json!({
+        "chunk": t.chunk_id, "version": t.version, "hash": hex(&t.hash), "history": hex(&t.history),
+        "resolved": resolved,
+    })
 }
 
 fn chunk_json(family: &Family, c: &proto::Chunk) -> Option<Value> {

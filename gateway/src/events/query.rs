@@ -2,20 +2,26 @@
 
 use driftless_schemas::limits::EVENT_CHUNKS_MAX;
 use driftless_schemas::proto::{Have, Track};
-use driftless_schemas::{ChunkId, ChunkIdError, Hash};
+use driftless_schemas::{ChunkId, ChunkIdError, Hash, HistoryId};
 use driftless_web::http::Problem;
 use std::collections::BTreeSet;
 use warp::http::StatusCode;
 
-/// Parses an event id, `<version>:<hash>`; `None` if it is malformed.
+/// Parses an event id, `<version>:<hash>`, followed by `:<history>` except in the first history;
+/// `None` if it is malformed.
 pub(crate) fn parse_id(id: &str) -> Option<Have> {
-    let (version, hash) = id.split_once(':')?;
+    let (version, rest) = id.split_once(':')?;
+    let (hash, history) = match rest.split_once(':') {
+        Some((_, "")) => return None,
+        Some((hash, history)) => (hash, HistoryId::from_text(history)?),
+        None => (rest, HistoryId::FIRST),
+    };
     let hash: Hash = hash.parse().ok()?;
-    Some(Have { version: version.parse().ok()?, hash: hash.to_bytes() })
+    Some(Have { version: version.parse().ok()?, hash: hash.to_bytes(), history: history.to_field() })
 }
 
-/// Reads `chunks=<id>,<id>,…` with `have=<version>:<hash>,,…`. `have` has one place for each chunk,
-/// in the same order. The place is empty if the reader has no state of the chunk.
+/// Reads `chunks=<id>,<id>,…` with `have=<version>:<hash>,,…` (event ids). `have` has one place for
+/// each chunk, in the same order. The place is empty if the reader has no state of the chunk.
 pub(crate) fn parse_tracks(chunks: &str, have: Option<&str>) -> Result<Vec<Track>, Problem> {
     let bad = |code: &str, detail: String| Problem::new(StatusCode::BAD_REQUEST, code, detail);
     let chunks = unescape(chunks);
@@ -69,7 +75,10 @@ mod tests {
         let hash = Hash::of(b"x");
         let have = parse_id(&format!("12:{hash}")).unwrap();
         assert_eq!((have.version, &have.hash[..]), (12, &hash.0[..]));
-        for bad in ["", "12", "12:", "12:00", ":aa", "x:y"] {
+        let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+        let have = parse_id(&format!("12:{hash}:{history}")).unwrap();
+        assert_eq!((have.version, have.history), (12, history.to_field()));
+        for bad in ["", "12", "12:", "12:00", ":aa", "x:y", &format!("12:{hash}:"), &format!("12:{hash}:07")] {
             assert_eq!(parse_id(bad), None, "{bad:?}");
         }
     }

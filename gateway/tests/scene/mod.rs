@@ -21,7 +21,7 @@ use driftless_schemas::proto::{
 use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::world::WorldSpec;
 use driftless_schemas::{
-    ChunkId, Epoch, Hash, Offset, Partition, Seq, SessionId, Version, WriterId, close, format, limits,
+    ChunkId, Epoch, Hash, Offset, Partition, Seq, SessionId, Version, WorldId, WriterId, close, format, limits,
 };
 use driftless_store::Store;
 use driftless_store::index::{Index, Indexes};
@@ -75,7 +75,8 @@ pub fn now_ms() -> i64 {
 
 impl Town {
     pub async fn new() -> Self {
-        let world = Arc::new(World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap());
+        let world = World::new("dev", WorldSpec::dev(), &Models::builtin()).unwrap();
+        let world = Arc::new(world.with_id(Some(WorldId([1; 16]))));
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new());
         let spec = TopicSpec {
             name: world.topics().updates.to_string(),
@@ -167,7 +168,7 @@ impl Town {
         if !self.owned.contains_key(&partition) {
             let indexes = Indexes::new(self.store.object_store(), self.world.spec().generation);
             let (index, checkpoint) = indexes.claim(partition).await.unwrap();
-            let fence = Body::Fence(Fence { owner: "test".into() });
+            let fence = Body::Fence(Fence { owner: "test".into(), ..Fence::default() });
             self.send(partition, UpdatesRecord { epoch: checkpoint.epoch.0, n: 0, body: Some(fence) });
             self.owned.insert(partition, (checkpoint.epoch.0, 0, index));
         }
@@ -253,6 +254,7 @@ impl Town {
             updates_low: high,
             updates_low_epoch: Epoch(*epoch),
             updates_low_n: *n,
+            ..Checkpoint::default()
         };
         let entry = IndexEntry { newest: stored.clone(), older: vec![] };
         index.write(&checkpoint, &[(id(chunk), entry)]).await.unwrap();

@@ -271,6 +271,11 @@ impl Chunks {
         self.unstored.len()
     }
 
+    /// True if no chunk is being loaded or checked.
+    pub fn are_all_live(&self) -> bool {
+        self.slots.values().all(|slot| matches!(slot.state, State::Live(_)))
+    }
+
     /// How many loading chunks have failed to load at least once.
     pub fn failing(&self) -> usize {
         self.slots.values().filter(|slot| slot.is_failing()).count()

@@ -12,7 +12,9 @@
 mod partition;
 pub use partition::PartitionCore;
 mod messages;
-pub use messages::{End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream};
+pub use messages::{
+    AcceptedLoss, End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream, own_id,
+};
 mod settings;
 pub use settings::Settings;
 mod commands;

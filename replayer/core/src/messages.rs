@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
-use driftless_schemas::{ChunkId, Epoch, Hash, Offset};
+use driftless_schemas::{ChunkId, Epoch, Hash, HistoryId, Offset, WorldId};
 use std::fmt;
 
 /// An event for the core.
@@ -82,6 +82,20 @@ pub struct OutOfRange {
     /// The log's end, one offset above its last record. If `high` is below `wanted`, the index
     /// belongs to another log.
     pub high: Offset,
+}
+
+/// A loss that an operator has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedLoss {
+    /// The history that begins with the fence of this ownership. It must be above every history
+    /// that the partition has had.
+    pub history: HistoryId,
+    /// The offset at which recovery begins to read `updates`, in place of the checkpoint's
+    /// `updates_low`, if records of `updates` are lost. The epoch and n there need not be known.
+    pub updates_from: Option<Offset>,
+    /// True if `commands` is another topic now, and the index has forgotten the offsets of the old
+    /// one.
+    pub commands_anew: bool,
 }
 
 /// A chunk's newest stored state, as the shell loaded it.
@@ -198,7 +212,7 @@ pub enum Output {
     /// A message for the operator: commits of this chunk are lost. An operator has accepted that
     /// ([`crate::Settings::accept_loss`]).
     Lost(ChunkId, String),
-    /// A message for the operator: the records from offset `wanted` to before `low` are lost. An
+    /// A message for the operator: the commands from offset `wanted` to before `low` are lost. An
     /// operator has accepted that ([`crate::Settings::accept_loss`]).
     LossAccepted(OutOfRange),
     /// A message for the operator: this chunk's content differed from the content that the log
@@ -248,6 +262,42 @@ pub enum End {
         offset: Offset,
         /// The valid epoch at that offset. It is not below `epoch`.
         current: Epoch,
+    },
+    /// The own fence does not begin the history that its [`AcceptedLoss`] names, because the
+    /// partition has had a later one. The ownership has written nothing but its fence. The next
+    /// claim that accepts the loss must use a history above `current`.
+    #[error(
+        "the fence of epoch {epoch} does not begin history {history}: the log of the partition has reached history {current} already. The clock of this machine is behind, or the index is older than the log; the next attempt begins a later history"
+    )]
+    HistoryTooOld {
+        /// The epoch of this ownership.
+        epoch: Epoch,
+        /// The history that the fence names.
+        history: HistoryId,
+        /// The history of the log at the fence.
+        current: HistoryId,
+    },
+    /// The index is from before a fence that took up another topic of `commands`, so its offsets
+    /// belong to the old topic.
+    #[error(
+        "the index is older than offset {offset} of updates, from which on commands is another topic. Make the index again: `driftless index rebuild`"
+    )]
+    IndexTooOld {
+        /// The offset of the fence.
+        offset: Offset,
+    },
+    /// The index knows nothing of the log yet, and the log belongs to another world. The ownership
+    /// has written nothing but its fence.
+    #[error(
+        "the log belongs to the world with the id {found}, as offset {offset} of updates says, but world.json says {own}. Another world of this name uses these topics. Name the store or the brokers of this world, or give the world another name or generation"
+    )]
+    AnotherWorld {
+        /// The offset of the fence that names the other world.
+        offset: Offset,
+        /// The world that the fence names.
+        found: WorldId,
+        /// The id of the own world, or the text that it has none.
+        own: String,
     },
     /// The log has acknowledged a record that does not count (R4), so no reader uses it.
     #[error("record {n} of updates was acknowledged, but does not count: {reason}")]
@@ -319,6 +369,12 @@ pub enum End {
         /// The index's reason.
         reason: String,
     },
+}
+
+/// What `world.json` says of the world's id, for [`End::AnotherWorld`].
+#[must_use]
+pub fn own_id(id: Option<WorldId>) -> String {
+    id.map_or_else(|| "nothing of an id".into(), |id| id.to_string())
 }
 
 impl fmt::Display for Stream {

@@ -25,9 +25,9 @@
 use crate::checkpoints::Checkpoints;
 use crate::chunks::Chunks;
 use crate::dead_letters::DeadLetters;
-use crate::messages::{End, Input, Milestone, Output, Stats};
+use crate::messages::{AcceptedLoss, End, Input, Milestone, Output, Stats};
 use crate::model_faults::ModelFaults;
-use crate::progress::{BatchPart, Progress};
+use crate::progress::{BatchPart, Place, Progress};
 use crate::settings::Settings;
 use crate::trail::{FENCE, FIRST_AFTER_FENCE, RecordTrail};
 use crate::working::Working;
@@ -36,7 +36,7 @@ use driftless_chunk::world::World;
 use driftless_schemas::proto::{Fence, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_schemas::{ChunkId, Offset, Partition, WorldId};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -101,6 +101,9 @@ pub struct PartitionCore {
     reading_back: ReadingBack,
     model_faults: ModelFaults,
     working: Arc<Working>,
+    /// `Some` if this ownership reads no commands: it loads these chunks, and stores what recovery
+    /// has folded.
+    mending: Option<BTreeSet<ChunkId>>,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -118,16 +121,49 @@ impl PartitionCore {
         settings: Settings,
         now: MonotonicMs,
     ) -> Self {
+        Self::begin(world, partition, (owner, None), checkpoint, settings, now)
+    }
+
+    /// Begins an ownership that accepts a loss: `updates` does not hold all records that recovery
+    /// needs. The fence begins a new history of the partition. For the rest as [`Self::new`].
+    #[must_use]
+    pub fn with_loss(
+        world: Arc<World>,
+        partition: Partition,
+        (owner, loss): (&str, AcceptedLoss),
+        checkpoint: Checkpoint,
+        settings: Settings,
+        now: MonotonicMs,
+    ) -> Self {
+        Self::begin(world, partition, (owner, Some(loss)), checkpoint, settings, now)
+    }
+
+    fn begin(
+        world: Arc<World>,
+        partition: Partition,
+        (owner, loss): (&str, Option<AcceptedLoss>),
+        checkpoint: Checkpoint,
+        settings: Settings,
+        now: MonotonicMs,
+    ) -> Self {
         let start = Position::of_checkpoint(&checkpoint);
+        let fence = Fence {
+            owner: owner.to_owned(),
+            world_id: world.id().map(WorldId::to_bytes).unwrap_or_default(),
+            history: loss.map(|loss| loss.history.to_field()).unwrap_or_default(),
+            commands_anew: loss.is_some_and(|loss| loss.commands_anew),
+        };
+        let recovery = Recovery::new(start, loss, checkpoint.commands_next, owner);
+        let read_from = recovery.next();
         let mut core = Self {
             world,
             partition,
             settings,
             phase: Phase::Recovering,
-            recovery: Recovery::new(start, checkpoint.commands_next, owner),
+            recovery,
             marks: Marks::default(),
             trail: RecordTrail::new(checkpoint.epoch, start),
-            progress: Progress::new(checkpoint.commands_next),
+            progress: Progress::new(Place { offset: checkpoint.commands_next, print: checkpoint.commands_print }),
             chunks: Chunks::default(),
             dead_letters: DeadLetters::default(),
             checkpoints: Checkpoints::new(checkpoint, now),
@@ -135,13 +171,14 @@ impl PartitionCore {
             reading_back: ReadingBack::default(),
             model_faults: ModelFaults::default(),
             working: Arc::default(),
+            mending: None,
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
         // R4: the fence is the first record, and no other record follows before recovery has read
         // the fence back.
-        core.append(String::new(), Body::Fence(Fence { owner: owner.to_owned() }), Vec::new());
-        core.outputs.push_back(Output::ReadUpdates(start.offset));
+        core.append(String::new(), Body::Fence(fence), Vec::new());
+        core.outputs.push_back(Output::ReadUpdates(read_from));
         core
     }
 
@@ -200,7 +237,7 @@ impl PartitionCore {
     pub fn wants_commands(&self) -> bool {
         // Commands that wait for a chunk which cannot be loaded do not count.
         let open = self.progress.open().saturating_sub(self.chunks.set_aside());
-        self.is_running() && open < self.settings.commands_in_flight_max
+        self.is_running() && self.mending.is_none() && open < self.settings.commands_in_flight_max
     }
 
     /// True while the core takes commands: from the end of recovery until the last checkpoint of a
@@ -227,6 +264,23 @@ impl PartitionCore {
         self
     }
 
+    /// Makes this ownership read no commands. It loads these chunks, and stores what recovery has
+    /// folded; see [`Self::is_settled`]. An operator mends a partition so, for example if its
+    /// `commands` do not fit its index.
+    #[must_use]
+    pub fn without_commands(mut self, chunks: BTreeSet<ChunkId>) -> Self {
+        self.mending = Some(chunks);
+        self
+    }
+
+    /// True if the core is running, every chunk is loaded, and refs in the index contain every
+    /// decision.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let is_stored = self.chunks.unstored() == 0 && !self.checkpoints.is_writing();
+        self.is_running() && is_stored && self.chunks.are_all_live()
+    }
+
     /// The owner's current step, which a watchdog reads from another thread.
     #[must_use]
     pub fn working(&self) -> Arc<Working> {
@@ -237,7 +291,7 @@ impl PartitionCore {
     /// none.
     #[must_use]
     pub fn commands_next(&self) -> Offset {
-        self.progress.commands_next()
+        self.progress.commands_next().offset
     }
 
     /// The counters and gauges of this ownership so far.
@@ -291,6 +345,11 @@ impl PartitionCore {
     fn take_ack(&mut self, n: u64, offset: Option<Offset>) {
         if let Err(end) = self.trail.acknowledge(n, offset) {
             return self.end(end);
+        }
+        if n == FENCE
+            && let Some(range) = self.recovery.passed_by(offset).filter(|_| self.phase == Phase::Recovering)
+        {
+            return self.end(End::OutOfRange(range));
         }
         self.settle();
         match n {

@@ -8,7 +8,7 @@
 //! owner reads all commands of an open batch again, and each chunk skips the commands that it has
 //! decided already.
 
-use driftless_schemas::Offset;
+use driftless_schemas::{Offset, Print};
 use std::collections::VecDeque;
 
 /// Identifies a batch within an ownership.
@@ -22,10 +22,19 @@ pub(crate) struct BatchPart {
     pub count: usize,
 }
 
+/// A place between two commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The offset of the command after the place.
+    pub offset: Offset,
+    /// The print of the record just before the place, if it is known.
+    pub print: Option<Print>,
+}
+
 #[derive(Debug)]
 struct Batch {
-    /// The offset of the batch's first command.
-    first: Offset,
+    /// The place before the batch's first command.
+    before: Place,
     open: usize,
 }
 
@@ -35,8 +44,8 @@ pub(crate) struct Progress {
     batches: VecDeque<Batch>,
     /// The id of the oldest batch in `batches`.
     first_id: u64,
-    /// The offset after the newest batch, behind lost commands if any follow it.
-    next: Offset,
+    /// The place after the newest batch, behind lost commands if any follow it.
+    next: Place,
     open: usize,
     /// The range of lost commands, from the first offset to before the second. `None` when the
     /// range was passed, or when nothing is lost.
@@ -58,14 +67,16 @@ impl BatchPart {
 }
 
 impl Progress {
-    pub fn new(next: Offset) -> Self {
+    pub fn new(next: Place) -> Self {
         Self { batches: VecDeque::new(), first_id: 0, next, open: 0, lost: None }
     }
 
-    /// Begins a batch of `count` commands, from offset `first` to before offset `next`.
-    pub fn begin(&mut self, first: Offset, next: Offset, count: usize) -> BatchId {
+    /// Begins a batch of `count` commands, from offset `first` to the place `next`.
+    pub fn begin(&mut self, first: Offset, next: Place, count: usize) -> BatchId {
         let id = BatchId(self.first_id + self.batches.len() as u64);
-        self.batches.push_back(Batch { first, open: count });
+        // Where offsets are missing, no record stands just before the first command.
+        let print = self.next.print.filter(|_| first == self.next.offset);
+        self.batches.push_back(Batch { before: Place { offset: first, print }, open: count });
         self.next = next;
         self.skip_lost();
         self.open += count;
@@ -80,8 +91,10 @@ impl Progress {
     }
 
     fn skip_lost(&mut self) {
-        if let Some((_, to)) = self.lost.take_if(|(from, _)| *from <= self.next) {
-            self.next = self.next.max(to);
+        if let Some((_, to)) = self.lost.take_if(|(from, _)| *from <= self.next.offset)
+            && to > self.next.offset
+        {
+            self.next = Place { offset: to, print: None };
         }
     }
 
@@ -109,14 +122,14 @@ impl Progress {
         }
     }
 
-    /// The offset below which every command is done.
-    pub fn commands_next(&self) -> Offset {
-        self.batches.front().map_or(self.next, |b| b.first)
+    /// The place before which every command is done.
+    pub fn commands_next(&self) -> Place {
+        self.batches.front().map_or(self.next, |b| b.before)
     }
 
-    /// The offset below which every command was read. Only a mutant uses it, in the place of
+    /// The place before which every command was read. Only a mutant uses it, in the place of
     /// [`Progress::commands_next`], to show that tests notice.
-    pub fn read_up_to(&self) -> Offset {
+    pub fn read_up_to(&self) -> Place {
         self.next
     }
 
@@ -135,29 +148,45 @@ impl Progress {
 mod tests {
     use super::*;
 
+    /// The place before an offset, with a print that tells such places apart.
+    fn at(offset: i64) -> Place {
+        Place { offset: Offset(offset), print: Some(Print::of(&offset.to_le_bytes())) }
+    }
+
     #[test]
     fn r6_progress_never_passes_an_open_command() {
-        let mut progress = Progress::new(Offset(10));
-        let a = progress.begin(Offset(10), Offset(13), 3);
-        let b = progress.begin(Offset(13), Offset(20), 2);
-        assert_eq!(progress.commands_next(), Offset(10));
+        let mut progress = Progress::new(at(10));
+        let a = progress.begin(Offset(10), at(13), 3);
+        let b = progress.begin(Offset(13), at(20), 2);
+        assert_eq!(progress.commands_next(), at(10));
         progress.done(BatchPart { batch: b, count: 2 });
         progress.done(BatchPart { batch: a, count: 2 });
-        assert_eq!((progress.commands_next(), progress.open()), (Offset(10), 1));
+        assert_eq!((progress.commands_next(), progress.open()), (at(10), 1));
         progress.done(BatchPart::one(a));
-        assert_eq!((progress.commands_next(), progress.open()), (Offset(20), 0));
+        assert_eq!((progress.commands_next(), progress.open()), (at(20), 0));
     }
 
     #[test]
     fn r6_a_skip_over_lost_commands_waits_for_the_commands_before_them() {
-        let mut progress = Progress::new(Offset(5));
+        let mut progress = Progress::new(at(5));
         progress.skip(Offset(8), Offset(20));
-        assert_eq!(progress.commands_next(), Offset(5), "commands 5 to 7 are read, but not begun");
-        let batch = progress.begin(Offset(5), Offset(8), 3);
-        assert_eq!(progress.commands_next(), Offset(5));
+        assert_eq!(progress.commands_next(), at(5), "commands 5 to 7 are read, but not begun");
+        let batch = progress.begin(Offset(5), at(8), 3);
+        assert_eq!(progress.commands_next(), at(5));
         progress.done(BatchPart { batch, count: 3 });
-        assert_eq!(progress.commands_next(), Offset(20));
+        assert_eq!(progress.commands_next(), Place { offset: Offset(20), print: None });
         progress.skip(Offset(20), Offset(30));
-        assert_eq!(progress.commands_next(), Offset(30));
+        assert_eq!(progress.commands_next(), Place { offset: Offset(30), print: None });
+    }
+    #[test]
+    fn a_print_is_that_of_the_record_just_before_the_place() {
+        let mut progress = Progress::new(at(5));
+        let batch = progress.begin(Offset(5), at(8), 3);
+        assert_eq!(progress.commands_next(), at(5));
+        progress.done(BatchPart { batch, count: 3 });
+        assert_eq!(progress.commands_next(), at(8));
+        // Offsets 8 to 10 are missing in the log, so the print of record 7 says nothing about 11.
+        progress.begin(Offset(11), at(12), 1);
+        assert_eq!(progress.commands_next(), Place { offset: Offset(11), print: None });
     }
 }

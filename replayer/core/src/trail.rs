@@ -134,7 +134,7 @@ impl RecordTrail {
                 let is_next = n == known.n + 1 && *offset == Some(known.offset);
                 match *offset {
                     Some(offset) if is_next || Mutant::TrustEveryOffset.is_on() => {
-                        self.known = Position { offset: offset.next(), epoch: self.epoch, n };
+                        self.known = Position { offset: offset.next(), epoch: self.epoch, n, ..known };
                     }
                     Some(offset) if offset < known.offset => {
                         let reason = format!(
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn at(offset: i64, n: u64) -> Position {
-        Position { offset: Offset(offset), epoch: EPOCH, n }
+        Position { offset: Offset(offset), epoch: EPOCH, n, ..Position::START }
     }
 
     fn read(trail: &mut RecordTrail, offset: i64, value: &Bytes) -> Result<ReadBack, End> {
@@ -281,7 +281,7 @@ mod tests {
         acknowledge(&mut trail, 1, Some(Offset(12))).unwrap();
         let older = encoded(2, 7, Body::Decisions(Decisions::default()));
         assert_eq!(read(&mut trail, 10, &older).unwrap(), ReadBack::Foreign);
-        let newer = encoded(4, 0, Body::Fence(Fence { owner: "other".into() }));
+        let newer = encoded(4, 0, Body::Fence(Fence { owner: "other".into(), ..Fence::default() }));
         assert_eq!(read(&mut trail, 11, &newer).unwrap_err(), End::Replaced { epoch: Epoch(4) });
         assert!(!trail.counts_below(2));
         assert_eq!(read(&mut trail, 12, &values[1]).unwrap(), ReadBack::Foreign);

@@ -142,7 +142,8 @@ impl Owner {
         let core =
             PartitionCore::new(world, Partition(0), "a", checkpoint, Settings::default(), MonotonicMs::default());
         let mut owner = Self { core, chunk: "things/1".parse().unwrap(), log: Vec::new(), commands: 0, now: 0 };
-        let fence = UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(Fence { owner: "a".into() })) };
+        let fence =
+            UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(Fence { owner: "a".into(), ..Fence::default() })) };
         owner.outputs();
         owner.give(Input::Updates(vec![(Offset(0), fence.encode_to_vec().into())]));
         owner

@@ -4,26 +4,44 @@
 
 use bytes::Bytes;
 use driftless_chunk::live::LiveChunk;
-use driftless_replayer_core::{End, Input, OutOfRange, Output, PartitionCore, Settings, Stored, Stream};
+use driftless_replayer_core::{AcceptedLoss, End, Input, OutOfRange, Output, PartitionCore, Settings, Stored, Stream};
 use driftless_scenes::replayer::{self as scene, PARTITION, Wish, chunk, command, outputs, world};
 use driftless_schemas::proto::{
     Command, Committed, Decisions, Entry, Fence, Mark, Updates, UpdatesRecord, mark::Outcome, updates_record::Body,
 };
 use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{Epoch, Hash, Offset, Version, WriterId};
+use driftless_schemas::{Epoch, Hash, HistoryId, Offset, Version, WriterId};
 use prost::Message;
+use std::collections::BTreeSet;
 
 /// A record `n` that commits one command of the chunk as version `first`. The command has the
 /// offset `offset` in `commands`.
 fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
+    record_of(n, decisions(first, offset, command, Hash([7; 32])))
+}
+
+/// Like [`committed`], for the first command of the chunk, with the right hash.
+fn first_committed(command: &Command) -> Bytes {
+    let unhashed = decisions(1, 8, command, Hash([7; 32]));
+    let updates = Updates::decode(unhashed.updates.clone()).unwrap();
+    let mut live = LiveChunk::initial(world().place(&chunk()).unwrap().family.model.clone(), &chunk());
+    live.fold_effects(&unhashed, Some(&updates)).unwrap();
+    record_of(1, decisions(1, 8, command, live.replica.hash()))
+}
+
+fn record_of(n: u64, decisions: Decisions) -> Bytes {
+    UpdatesRecord { epoch: 1, n, body: Some(Body::Decisions(decisions)) }.encode_to_vec().into()
+}
+
+fn decisions(first: u64, offset: i64, command: &Command, hash: Hash) -> Decisions {
     let Some(driftless_schemas::proto::command::Body::Command(effect)) = &command.body else { panic!() };
     let entry = Entry { writer: command.writer.clone(), seq: command.seq, effect: effect.clone() };
     let updates = Updates {
         chunk_id: chunk().to_string(),
         first_version: first,
         entries: vec![entry],
-        state_hash: vec![7; 32].into(),
+        state_hash: hash.to_bytes(),
     };
     let mark = Mark {
         source_offset: offset,
@@ -32,9 +50,7 @@ fn committed(n: u64, first: u64, offset: i64, command: &Command) -> Bytes {
         outcome: Some(Outcome::Committed(Committed {})),
         ..Mark::default()
     };
-    let decisions =
-        Decisions { chunk_id: chunk().to_string(), updates: updates.encode_to_vec().into(), marks: vec![mark] };
-    UpdatesRecord { epoch: 1, n, body: Some(Body::Decisions(decisions)) }.encode_to_vec().into()
+    Decisions { chunk_id: chunk().to_string(), updates: updates.encode_to_vec().into(), marks: vec![mark] }
 }
 
 /// The shell's report that retention has deleted the records from offset `wanted` to before `low`.
@@ -64,17 +80,21 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
         updates_low: Offset(1),
         updates_low_epoch: Epoch(1),
         updates_low_n: 0,
+        ..Checkpoint::default()
     };
     let settings = Settings { accept_loss: true, ..scene::settings() };
-    let mut core = PartitionCore::new(world, PARTITION, "b", checkpoint, settings, MonotonicMs(0));
-    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::ReadUpdates(Offset(1)))));
-
     // The records of versions 1 to 4 are lost, and the log still has the record of version 5.
-    core.handle(cut(Stream::Updates, 1, 5), MonotonicMs(0));
-    assert!(matches!(outputs(&mut core)[..], [Output::LossAccepted(_), Output::ReadUpdates(Offset(5))]));
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    let loss = AcceptedLoss { history, updates_from: Some(Offset(5)), commands_anew: false };
+    let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
+    let told = outputs(&mut core);
+    assert!(told.iter().any(|output| matches!(output, Output::ReadUpdates(Offset(5)))));
+    let fence = told.into_iter().find_map(|output| match output {
+        Output::Append { n: 0, value, .. } => Some(value),
+        _ => None,
+    });
+    let fence = fence.expect("the fence is the first record");
     let last = command(WriterId([1; 16]), 5, 4, Wish::Put(1));
-    let fence =
-        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
     core.handle(Input::Updates(vec![(Offset(5), committed(5, 5, 8, &last)), (Offset(6), fence)]), MonotonicMs(0));
     core.handle(Input::Loaded(chunk.clone(), Ok(Some(stored))), MonotonicMs(0));
     assert!(core.is_running());
@@ -123,6 +143,63 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
         (checkpoint.updates_low, checkpoint.updates_low_epoch, checkpoint.updates_low_n),
         (Offset(5), Epoch(1), 4)
     );
+    assert_eq!(checkpoint.history, HistoryId::FIRST, "the new history begins with the fence, at offset 6");
+}
+
+/// A ref that is not stored yet keeps `updates_low` below the fence. So a chunk that recovery has
+/// folded is stored at once, although it has lost nothing.
+#[test]
+fn after_an_accepted_loss_the_checkpoint_passes_the_fence_soon() {
+    let (world, chunk) = (world(), chunk());
+    let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    let loss = AcceptedLoss { history, updates_from: Some(Offset(0)), commands_anew: false };
+    let settings = Settings { snapshot_max_age_ms: 1_000_000, ..scene::settings() };
+    let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
+    let fence = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::Append { value, .. } => Some(value),
+        _ => None,
+    });
+    let first = first_committed(&command(WriterId([1; 16]), 1, 0, Wish::Put(1)));
+    core.handle(Input::Updates(vec![(Offset(0), first), (Offset(1), fence.unwrap())]), MonotonicMs(0));
+    core.handle(Input::Loaded(chunk.clone(), Ok(None)), MonotonicMs(0));
+    core.handle(Input::Acked(0, Some(Offset(1))), MonotonicMs(0));
+    core.handle(Input::CommandsEnd(Offset(9)), MonotonicMs(0));
+    core.handle(Input::Tick, MonotonicMs(1));
+    let put = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::PutSnapshot { hash, .. } => Some(hash),
+        _ => None,
+    });
+    core.handle(Input::SnapshotPut(chunk, put.expect("the chunk is stored at once"), Ok(())), MonotonicMs(2));
+    core.handle(Input::Tick, MonotonicMs(3));
+    let checkpoint = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::WriteCheckpoint { checkpoint, entries } => Some((checkpoint, entries.len())),
+        _ => None,
+    });
+    let (checkpoint, entries) = checkpoint.expect("the ref is written at once");
+    assert_eq!((checkpoint.history, checkpoint.updates_low, entries), (history, Offset(2), 1));
+}
+
+#[test]
+fn a_fence_that_begins_no_later_history_ends_the_ownership() {
+    let later = HistoryId::new(9, [1; 10], HistoryId::FIRST);
+    let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
+    let loss = AcceptedLoss {
+        history: HistoryId::new(7, [1; 10], HistoryId::FIRST),
+        updates_from: Some(Offset(0)),
+        commands_anew: false,
+    };
+    let mut core =
+        PartitionCore::with_loss(world(), PARTITION, ("b", loss), checkpoint, scene::settings(), MonotonicMs(0));
+    let own = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::Append { value, .. } => Some(value),
+        _ => None,
+    });
+    let other = Fence { owner: "a".into(), history: later.to_field(), ..Fence::default() };
+    let other = UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(other)) }.encode_to_vec().into();
+    core.handle(Input::Updates(vec![(Offset(0), other), (Offset(1), own.unwrap())]), MonotonicMs(0));
+    let ended = End::HistoryTooOld { epoch: Epoch(2), history: loss.history, current: later };
+    assert!(matches!(&outputs(&mut core)[..], [Output::Ended(end)] if *end == ended));
 }
 
 #[test]
@@ -131,7 +208,9 @@ fn accepted_loss_of_commands_is_accepted_once() {
     let settings = Settings { accept_loss: true, ..scene::settings() };
     let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
     let fence =
-        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
+        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into(), ..Fence::default() })) }
+            .encode_to_vec()
+            .into();
     core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
     outputs(&mut core);
     core.handle(cut(Stream::Commands, 0, 70), MonotonicMs(0));
@@ -171,7 +250,9 @@ fn r2_commands_before_a_cut_are_not_lost_with_it() {
     let checkpoint = Checkpoint { epoch: Epoch(2), ..Checkpoint::default() };
     let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0));
     let fence =
-        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into() })) }.encode_to_vec().into();
+        UpdatesRecord { epoch: 2, n: 0, body: Some(Body::Fence(Fence { owner: "b".into(), ..Fence::default() })) }
+            .encode_to_vec()
+            .into();
     core.handle(Input::Updates(vec![(Offset(0), fence)]), MonotonicMs(0));
     core.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
     core.handle(cut(Stream::Commands, 1, 70), MonotonicMs(0));
@@ -182,4 +263,74 @@ fn r2_commands_before_a_cut_are_not_lost_with_it() {
     assert_eq!(core.commands_next(), Offset(0));
     core.handle(Input::Acked(1, Some(Offset(1))), MonotonicMs(0));
     assert_eq!(core.commands_next(), Offset(70));
+}
+
+/// The commands topic was made anew, so the marks of earlier decisions name offsets that it does
+/// not have. An ownership that mends stores those decisions, and reads no commands.
+#[test]
+fn an_ownership_that_mends_stores_what_it_recovers_and_reads_no_commands() {
+    let chunk = chunk();
+    let checkpoint = Checkpoint { epoch: Epoch(2), commands_next: Offset(9), ..Checkpoint::default() };
+    let settings = Settings { snapshot_max_age_ms: 0, snapshot_min_interval_ms: 0, ..scene::settings() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, settings, MonotonicMs(0))
+        .without_commands(BTreeSet::new());
+    let fence = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::Append { value, .. } => Some(value),
+        _ => None,
+    });
+    let first = UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(Fence::default())) }.encode_to_vec().into();
+    let decided = first_committed(&command(WriterId([1; 16]), 1, 0, Wish::Put(1)));
+    let read = vec![(Offset(0), first), (Offset(1), decided), (Offset(2), fence.unwrap())];
+    core.handle(Input::Updates(read), MonotonicMs(0));
+    core.handle(Input::Acked(0, Some(Offset(2))), MonotonicMs(0));
+    assert!(core.is_running() && !core.is_settled() && !core.wants_commands());
+    core.handle(Input::Loaded(chunk.clone(), Ok(None)), MonotonicMs(0));
+    core.handle(Input::Tick, MonotonicMs(1));
+    let told = outputs(&mut core);
+    assert!(!told.iter().any(|output| matches!(output, Output::ReadCommands(_) | Output::AskCommandsEnd)), "{told:?}");
+    let put = told.into_iter().find_map(|output| match output {
+        Output::PutSnapshot { hash, .. } => Some(hash),
+        _ => None,
+    });
+    core.handle(Input::SnapshotPut(chunk, put.expect("the chunk is stored"), Ok(())), MonotonicMs(2));
+    core.handle(Input::Tick, MonotonicMs(100_000));
+    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::WriteCheckpoint { .. })));
+    assert!(!core.is_settled());
+    core.handle(Input::CheckpointWritten(Ok(())), MonotonicMs(4));
+    assert!(core.is_settled());
+}
+
+#[test]
+fn an_index_from_before_another_commands_topic_is_refused_and_one_that_forgot_the_old_is_not() {
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    let other = Fence { owner: "a".into(), history: history.to_field(), commands_anew: true, ..Fence::default() };
+    let other: Bytes = UpdatesRecord { epoch: 1, n: 0, body: Some(Body::Fence(other)) }.encode_to_vec().into();
+    for (known, is_refused) in [(HistoryId::FIRST, true), (history, false)] {
+        let checkpoint = Checkpoint { epoch: Epoch(2), history: known, ..Checkpoint::default() };
+        let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, scene::settings(), MonotonicMs(0));
+        let own = outputs(&mut core).into_iter().find_map(|output| match output {
+            Output::Append { value, .. } => Some(value),
+            _ => None,
+        });
+        let read = vec![(Offset(0), other.clone()), (Offset(1), own.unwrap())];
+        core.handle(Input::Updates(read), MonotonicMs(0));
+        let told = outputs(&mut core);
+        let was_refused = matches!(&told[..], [Output::Ended(End::IndexTooOld { offset: Offset(0) })]);
+        assert_eq!((was_refused, core.is_running()), (is_refused, !is_refused), "{told:?}");
+    }
+}
+
+/// The log ends at offset 10, and recovery begins at 11. The fence stands at 10, so the reader
+/// finds nothing wrong with offset 11, and waits for a record there.
+#[test]
+fn a_fence_below_the_offset_at_which_recovery_begins_ends_the_ownership() {
+    for (at, is_missed) in [(9, true), (10, true), (11, false), (12, false)] {
+        let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(11), ..Checkpoint::default() };
+        let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, scene::settings(), MonotonicMs(0));
+        outputs(&mut core);
+        core.handle(Input::Acked(0, Some(Offset(at))), MonotonicMs(1));
+        let told = outputs(&mut core);
+        let is_ended = told.iter().any(|output| matches!(output, Output::Ended(End::OutOfRange(_))));
+        assert_eq!(is_ended, is_missed, "offset {at}: {told:?}");
+    }
 }

@@ -11,7 +11,7 @@ use driftless_schemas::{Epoch, Offset, WriterId};
 use prost::Message;
 
 fn fence(epoch: u64) -> Bytes {
-    let body = Some(Body::Fence(Fence { owner: format!("owner {epoch}") }));
+    let body = Some(Body::Fence(Fence { owner: format!("owner {epoch}"), ..Fence::default() }));
     UpdatesRecord { epoch, n: 0, body }.encode_to_vec().into()
 }
 

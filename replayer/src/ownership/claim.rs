@@ -3,17 +3,19 @@
 //! fence. Each ownership opens the index once, has one epoch and appends one fence. It never
 //! reopens the index.
 
+use super::identity;
 use super::reading::Reading;
-use super::{LOADS_AT_FIRST, Outcome, Ownership};
+use super::{LOADS_AT_FIRST, Outcome, Ownership, Purpose};
 use crate::beginning::Beginning;
 use crate::context::Context;
 use crate::dead_letters::Copies;
 use crate::publisher::OwnAck;
 use crate::report::Report;
-use driftless_replayer_core::{End, OutOfRange, PartitionCore, Stats, Stream};
+use crate::whole_log::commands_taken_up_at;
+use driftless_replayer_core::{AcceptedLoss, End, OutOfRange, PartitionCore, Settings, Stats, Stream};
 use driftless_schemas::storage::Unanswered;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_schemas::{ChunkId, HistoryId, Offset, Partition};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -46,19 +48,22 @@ struct Calls {
 pub(super) async fn claim(
     context: Arc<Context>,
     partition: Partition,
-    is_retry: bool,
+    purpose: Purpose,
     mut beginning: Beginning,
 ) -> Result<Claimed, Outcome> {
     let above = context.epoch_to_pass(partition);
     let (claimed, calls) = tokio::join!(context.indexes.claim_above(partition, above), unanswered(&context, partition));
     let (index, checkpoint) = claimed.map_err(Outcome::Index)?;
-    if is_retry && let Some(outcome) = missing(&context, partition, &checkpoint).await {
-        index.close().await;
-        return Err(outcome);
-    }
+    let loss = match check(&context, partition, &checkpoint, purpose).await {
+        Ok(loss) => loss,
+        Err(outcome) => {
+            index.close().await;
+            return Err(outcome);
+        }
+    };
     beginning.claimed(checkpoint.epoch);
     let commands_from = checkpoint.commands_next;
-    let reading = Reading::new(context.feed.clone(), context.world.topics().clone(), partition, commands_from);
+    let reading = Reading::new(context.feed.clone(), context.world.topics().clone(), partition, &checkpoint);
     let (route, acks) = context.publisher.route();
     let (reports, heard) = unbounded_channel();
     #[cfg(debug_assertions)]
@@ -66,17 +71,25 @@ pub(super) async fn claim(
     let mut careful = context.careful();
     careful.extend(calls.chunks.iter().cloned());
     forget(&context, partition, &calls, commands_from);
-    let (world, settings) = (Arc::clone(&context.world), context.settings.clone());
+    let (world, settings) = (Arc::clone(&context.world), settings(&context, purpose));
     let now = context.clock.monotonic();
     // R4: a value that is used once, so that the owner recognises its fence.
     let owner = format!("{}/{:016x}", context.member, rand::random::<u64>());
-    let core = PartitionCore::new(world, partition, &owner, checkpoint, settings, now)
-        .careful_with(careful)
-        .without_asking(calls.commands);
+    let core = match loss {
+        None => PartitionCore::new(world, partition, &owner, checkpoint, settings, now),
+        Some(loss) => PartitionCore::with_loss(world, partition, (&owner, loss), checkpoint, settings, now),
+    };
+    let core = core.careful_with(careful).without_asking(calls.commands);
+    let core = match purpose {
+        Purpose::Decide { .. } => core,
+        Purpose::Mend { .. } => core.without_commands(context.to_mend(partition)),
+    };
     context.watchdog.look_after(partition, &core.working());
     let ownership = Ownership {
         context,
         partition,
+        purpose,
+        stuck: None,
         core,
         index: Arc::new(index),
         route,
@@ -93,25 +106,102 @@ pub(super) async fn claim(
     Ok(Claimed { ownership, acks, reports: heard })
 }
 
-/// Asks the log for the offsets that recovery needs. `Some`: the log does not hold them, or does
-/// not answer.
-async fn missing(context: &Context, partition: Partition, checkpoint: &Checkpoint) -> Option<Outcome> {
+/// The core's settings. An ownership that mends stores at once what it has folded.
+fn settings(context: &Context, purpose: Purpose) -> Settings {
+    match purpose {
+        Purpose::Decide { .. } => Settings { accept_loss: false, ..context.settings.clone() },
+        Purpose::Mend { .. } => Settings {
+            accept_loss: true,
+            snapshot_max_age_ms: 0,
+            snapshot_min_interval_ms: 0,
+            checkpoint_interval_ms: 0,
+            ..context.settings.clone()
+        },
+    }
+}
+
+/// Checks that world, index and log belong together, and, except at the first try, that the log
+/// holds what recovery needs. Returns the loss that an ownership which mends accepts.
+async fn check(
+    context: &Context,
+    partition: Partition,
+    checkpoint: &Checkpoint,
+    purpose: Purpose,
+) -> Result<Option<AcceptedLoss>, Outcome> {
+    let stranger = |e| Outcome::Stranger(Box::new(e));
+    identity::check_index(context, partition, checkpoint).map_err(stranger)?;
     let topics = context.world.topics();
-    let needs = [
-        (Stream::Updates, &topics.updates, checkpoint.updates_low),
-        (Stream::Commands, &topics.commands, checkpoint.commands_next),
-    ];
-    for (stream, topic, wanted) in needs {
-        let (low, high) = match context.log.watermarks(topic, partition).await {
-            Ok(watermarks) => watermarks,
-            Err(e) => return Some(Outcome::Log(e)),
-        };
-        let is_accepted = wanted < low && context.settings.accept_loss;
-        if wanted > high || (wanted < low && !is_accepted) {
-            return Some(Outcome::Core(End::OutOfRange(OutOfRange { stream, wanted, low, high })));
+    let updates = (Stream::Updates, &topics.updates, checkpoint.updates_low);
+    let commands = (Stream::Commands, &topics.commands, checkpoint.commands_next);
+    match purpose {
+        Purpose::Decide { is_retry: false } => Ok(None),
+        Purpose::Decide { is_retry: true } => {
+            for needed in [updates, commands] {
+                if let Some(range) = missing(context, partition, needed).await? {
+                    return Err(Outcome::Core(End::OutOfRange(range)));
+                }
+            }
+            identity::check_log(context, partition, checkpoint).await.map_err(stranger)?;
+            Ok(None)
+        }
+        Purpose::Mend { anew } => {
+            let mut range = missing(context, partition, updates).await?;
+            if range.is_none() && identity::check_updates(context, partition, checkpoint).await.is_err() {
+                // The log has the offset, but the records below it are not those that the index
+                // knows.
+                let (low, high) = watermarks(context, partition, updates.1).await?;
+                range = Some(OutOfRange { stream: Stream::Updates, wanted: updates.2, low, high });
+            }
+            accept(context, partition, checkpoint, range, anew).await
         }
     }
-    None
+}
+
+/// The loss that begins a new history, if records of `updates` are lost or another topic of
+/// `commands` is taken up.
+///
+/// # Errors
+/// [`Outcome::LossUnnamed`] if the world has no id; [`Outcome::Unmended`] if the log cannot be
+/// read.
+async fn accept(
+    context: &Context,
+    partition: Partition,
+    checkpoint: &Checkpoint,
+    range: Option<OutOfRange>,
+    anew: Option<HistoryId>,
+) -> Result<Option<AcceptedLoss>, Outcome> {
+    if range.is_none() && anew.is_none() {
+        return Ok(None);
+    }
+    let history = match anew {
+        Some(history) => history,
+        None => context.new_history(partition, checkpoint).ok_or(Outcome::LossUnnamed)?,
+    };
+    tracing::warn!(partition = partition.0, "history {history} begins");
+    let updates_from = match range {
+        None => None,
+        Some(range) => {
+            let topic = &context.world.topics().updates;
+            let taken_up = commands_taken_up_at(&*context.log, topic, partition).await.map_err(Outcome::Unmended)?;
+            Some(taken_up.unwrap_or(range.low))
+        }
+    };
+    Ok(Some(AcceptedLoss { history, updates_from, commands_anew: anew.is_some() }))
+}
+
+/// Asks the log whether it holds an offset that recovery needs. `Some`: it does not.
+async fn missing(
+    context: &Context,
+    partition: Partition,
+    (stream, topic, wanted): (Stream, &Arc<str>, Offset),
+) -> Result<Option<OutOfRange>, Outcome> {
+    let (low, high) = watermarks(context, partition, topic).await?;
+    let is_missing = wanted < low || wanted > high;
+    Ok(is_missing.then_some(OutOfRange { stream, wanted, low, high }))
+}
+
+async fn watermarks(context: &Context, partition: Partition, topic: &Arc<str>) -> Result<(Offset, Offset), Outcome> {
+    context.log.watermarks(topic, partition).await.map_err(Outcome::Log)
 }
 
 async fn unanswered(context: &Context, partition: Partition) -> Calls {

@@ -1,13 +1,14 @@
 //! Carries out the core's outputs.
 
-use super::Ownership;
+use super::{Ownership, Purpose, Stuck};
 use crate::report::Report;
 use driftless_log::{Append, Headers};
 use driftless_replayer_core::{End, Input, Milestone, OutOfRange, Output};
 use driftless_schemas::ChunkId;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The pause before the log is asked again for the end of `commands`.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,13 +49,21 @@ impl Ownership {
                 Output::Drift(chunk, reason) => {
                     tracing::error!(%chunk, "the chunk had drifted, and is healed: {reason}");
                 }
-                Output::Lost(chunk, reason) => tracing::error!(%chunk, "{reason}"),
+                Output::Lost(chunk, reason) => {
+                    tracing::error!(%chunk, "{reason}");
+                    self.context.note_lost(self.partition, chunk, reason);
+                }
                 Output::LossAccepted(OutOfRange { stream, wanted, low, .. }) => {
                     let partition = self.partition.0;
-                    tracing::error!(partition, "{stream}: offsets {wanted} to {low} are lost, as --accept-loss allows");
+                    tracing::error!(partition, "{stream}: offsets {wanted} to {low} are lost, which is accepted");
                 }
                 Output::Stuck(chunk, reason) => {
                     tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
+                    let stuck =
+                        self.stuck.get_or_insert_with(|| Stuck { since: Instant::now(), reasons: BTreeMap::new() });
+                    if let Purpose::Mend { .. } = self.purpose {
+                        stuck.reasons.insert(chunk, reason);
+                    }
                 }
                 Output::Ended(end) => {
                     match &end {
@@ -62,6 +71,7 @@ impl Ownership {
                         End::Replaced { epoch } | End::FenceInvalid { current: epoch, .. } => {
                             self.context.claim_above(self.partition, *epoch);
                         }
+                        End::HistoryTooOld { current, .. } => self.context.begin_above(self.partition, *current),
                         _ => {}
                     }
                     ended = Some(end);

@@ -2,10 +2,12 @@
 //! chunk is checked or rebuilt, or if the owner reads its own records back, `updates` is read at
 //! the same time as `commands`.
 
+use super::identity::{Compared, Known};
 use crate::feed::{Delivery, Feed};
 use bytes::Bytes;
 use driftless_log::ReadError;
 use driftless_replayer_core::{Input, OutOfRange, Stream};
+use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::topics::Topics;
 use driftless_schemas::{Offset, Partition};
 use std::collections::VecDeque;
@@ -13,6 +15,14 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 type Deliveries = UnboundedReceiver<Delivery>;
+
+/// Why an ownership cannot go on reading.
+pub(super) enum Fault {
+    /// The reader of this process failed.
+    Read(ReadError),
+    /// This topic is not the one that the index describes: how it differs, and at which offset.
+    AnotherLog(Arc<str>, String, Offset),
+}
 
 /// The streams of one ownership.
 pub(super) struct Reading {
@@ -22,9 +32,14 @@ pub(super) struct Reading {
     /// The stream that `incoming` delivers: `updates` or `commands`.
     stream: Stream,
     incoming: Option<Deliveries>,
-    /// The first delivery of `commands`, from the given offset on, which is fetched while `updates`
-    /// is still being read.
+    /// The first delivery of `commands`, for a reading from the given offset on. It is fetched
+    /// while `updates` is still being read.
     ahead: Option<(Offset, Deliveries)>,
+    /// The record of `updates`, and that of `commands`, by which the log is recognised. The first
+    /// delivery is compared with it.
+    known: [Option<Known>; 2],
+    /// The record of the main stream that its next delivery begins with.
+    expected: Option<Known>,
     /// `updates`, read again for one chunk.
     history: Option<Deliveries>,
     /// `updates`, read back to learn whether the own records count.
@@ -37,8 +52,11 @@ pub(super) struct Reading {
 impl Reading {
     /// Begins to fetch the first commands, and nothing else. They then arrive in the same fetch as
     /// the first records of `updates`.
-    pub fn new(feed: Feed, topics: Topics, partition: Partition, commands_from: Offset) -> Self {
-        let ahead = feed.read_ahead(&topics.commands, partition, commands_from);
+    pub fn new(feed: Feed, topics: Topics, partition: Partition, checkpoint: &Checkpoint) -> Self {
+        let known = [Known::of_updates(checkpoint), Known::of_commands(checkpoint)];
+        let commands_from = checkpoint.commands_next;
+        let first = known[1].map_or(commands_from, |known| known.at());
+        let ahead = feed.read_ahead(&topics.commands, partition, first);
         Self {
             feed,
             topics,
@@ -46,6 +64,8 @@ impl Reading {
             stream: Stream::Updates,
             incoming: None,
             ahead: Some((commands_from, ahead)),
+            known,
+            expected: None,
             history: None,
             read_back: None,
             backlog: VecDeque::new(),
@@ -60,7 +80,9 @@ impl Reading {
 
     /// Reads `updates` from offset `from` on.
     pub fn read_updates(&mut self, from: Offset) {
-        self.incoming = Some(self.feed.read(&self.topics.updates, self.partition, from));
+        self.expected = self.known[0].take().filter(|known| known.from() == from);
+        let first = self.expected.map_or(from, |known| known.at());
+        self.incoming = Some(self.feed.read(&self.topics.updates, self.partition, first));
         self.stream = Stream::Updates;
     }
 
@@ -71,9 +93,11 @@ impl Reading {
         }
         self.stream = Stream::Commands;
         self.is_paused = false;
+        self.expected = None;
         // The old receiver is dropped, which ends its reading.
         self.incoming = Some(match self.ahead.take() {
             Some((at, receiver)) if at == from => {
+                self.expected = self.known[1].take();
                 self.feed.resume(&self.topics.commands, self.partition);
                 receiver
             }
@@ -120,8 +144,22 @@ impl Reading {
     /// Records of the main stream go to the backlog instead.
     ///
     /// # Errors
-    /// The reader's error, if the reader failed. The ownership must end then.
-    pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, ReadError> {
+    /// [`Fault`], if the reader failed or the log is another one. The ownership must end then.
+    pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, Fault> {
+        let expected = self.expected.take_if(|_| stream == self.stream);
+        let delivery = match (expected, delivery) {
+            (Some(known), Some(delivery)) => match known.compare(delivery) {
+                Compared::Delivery(delivery) => Some(delivery),
+                Compared::Deleted(from) => {
+                    self.incoming = Some(self.feed.read(self.topic(), self.partition, from));
+                    return Ok(None);
+                }
+                Compared::Differs(found, offset) => {
+                    return Err(Fault::AnotherLog(Arc::clone(self.topic()), found, offset));
+                }
+            },
+            (_, delivery) => delivery,
+        };
         match delivery {
             Some(Ok(records)) if stream == Stream::History => Ok(Some(Input::History(records))),
             Some(Ok(records)) if stream == Stream::ReadBack => Ok(Some(Input::ReadBack(records))),
@@ -135,18 +173,18 @@ impl Reading {
             }
             Some(Err(e)) => {
                 self.forget(stream);
-                Err(e)
+                Err(Fault::Read(e))
             }
             None => {
                 self.forget(stream);
                 match stream {
                     // If the reader has ended, the main stream reports it.
                     Stream::History | Stream::ReadBack => Ok(None),
-                    Stream::Updates | Stream::Commands => Err(ReadError::Broken {
+                    Stream::Updates | Stream::Commands => Err(Fault::Read(ReadError::Broken {
                         topic: Arc::clone(self.topic()),
                         partition: self.partition,
                         reason: "the reader of this process has ended".into(),
-                    }),
+                    })),
                 }
             }
         }

@@ -21,7 +21,7 @@ use driftless_schemas::proto::{
     updates_record::Body,
 };
 use driftless_schemas::world::{FamilySpec, WorldSpec};
-use driftless_schemas::{ChunkId, Offset, Partition, WriterId, limits};
+use driftless_schemas::{ChunkId, Offset, Partition, WorldId, WriterId, limits};
 use driftless_store::Store;
 use driftless_store::index::Indexes;
 use prost::Message as _;
@@ -85,7 +85,7 @@ impl Scene {
                 region: 0,
             }],
         };
-        let world = Arc::new(World::new("shell", spec, models).unwrap());
+        let world = Arc::new(World::new("shell", spec, models).unwrap().with_id(Some(WorldId([1; 16]))));
         let log = FaultyLog { inner: MemoryLog::new(), faults: Arc::default() };
         let topics = world.topics().clone();
         for (name, partitions) in [(topics.commands, PARTITIONS), (topics.updates, PARTITIONS), (topics.dead_letter, 1)]
@@ -96,6 +96,13 @@ impl Scene {
         }
         let submitter = log.inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
         Self { world, log, store: Store::memory(), submitter, seqs: BTreeMap::new() }
+    }
+
+    /// Uses another log from now on.
+    #[allow(dead_code, reason = "only some of the test programs replace the log")]
+    pub fn use_log(&mut self, inner: MemoryLog) {
+        self.submitter = inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
+        self.log = FaultyLog { inner, faults: Arc::default() };
     }
 
     /// Starts a process that joins the group under the name `member`.

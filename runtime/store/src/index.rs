@@ -41,6 +41,8 @@ const MEMTABLE_FLUSH_EVERY: u64 = 64;
 const CLOCK_BEHIND: &str = "invalid clock tick, must be monotonic. last_tick=`";
 /// How often a database is opened with a clock that is moved ahead, before the error counts.
 const CLOCK_TRIES: u32 = 3;
+/// How many entries one batch rewrites.
+const ENTRIES_PER_BATCH: usize = 500;
 /// The interval at which an owner deletes files of its database that no state uses any more.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -262,6 +264,18 @@ impl Indexes {
         Ok(IndexView { reader: Some(reader) })
     }
 
+    /// Deletes a partition's database.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn delete(&self, partition: Partition) -> Result<(), Error> {
+        use futures_util::{StreamExt as _, TryStreamExt as _};
+        let folder = object_store::path::Path::from(storage::index(self.generation, partition));
+        let files = self.store.list(Some(&folder)).map_ok(|file| file.location).boxed();
+        let deleted = self.store.delete_stream(files).try_collect::<Vec<_>>().await;
+        deleted.map(drop).map_err(|e| Error::Unavailable(e.to_string()))
+    }
+
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         use futures_util::StreamExt as _;
         let prefix = object_store::path::Path::from(format!("{path}/manifest"));
@@ -337,6 +351,44 @@ impl Index {
             self.db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await?;
         }
         Ok(())
+    }
+
+    /// Forgets which offsets of `commands` the chunks have decided, because `commands` is another
+    /// topic now. Writes each entry without them, and then the checkpoint. The order in which a
+    /// ledger's writers have decided stays. Older refs are dropped, because records of the old
+    /// topic lead from them to the newest. Returns how many chunks the index has.
+    ///
+    /// If this fails halfway, it can be called again. Until then the old checkpoint names an offset
+    /// of the old topic, so that no owner uses the index.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn forget_commands(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
+        let mut entries = self.db.scan::<std::ops::RangeFull>(..).await?;
+        let (mut batch, mut in_batch, mut chunks) = (WriteBatch::new(), 0, 0);
+        while let Some(found) = entries.next().await? {
+            if found.key == storage::CHECKPOINT.as_bytes() {
+                continue;
+            }
+            let key = String::from_utf8_lossy(&found.key).into_owned();
+            let chunk: ChunkId = key.parse().map_err(|e: driftless_schemas::ChunkIdError| Error::Damaged {
+                key: key.clone(),
+                problem: e.to_string(),
+            })?;
+            let Some(entry) = decode_entry(&chunk, Some(found.value))? else { continue };
+            batch.put(chunk.as_str(), entry.without_offsets().to_proto().encode_to_vec());
+            (in_batch, chunks) = (in_batch + 1, chunks + 1);
+            if in_batch == ENTRIES_PER_BATCH {
+                self.db.write(std::mem::take(&mut batch)).await?;
+                self.db.flush().await?;
+                in_batch = 0;
+            }
+        }
+        if in_batch > 0 {
+            self.db.write(batch).await?;
+        }
+        self.write(checkpoint, &[]).await?;
+        Ok(chunks)
     }
 
     /// Closes the database. All writes are durable already, so a failure is only logged.
@@ -424,6 +476,24 @@ mod tests {
         assert_eq!(view.checkpoint().await.unwrap(), second);
         assert_eq!(view.entry(&chunk).await.unwrap(), Some(entry(3)));
         new.close().await;
+    }
+
+    #[tokio::test]
+    async fn an_index_forgets_the_offsets_of_another_commands_topic_in_every_entry() {
+        for chunks in [0, 1, 2 * ENTRIES_PER_BATCH, 2 * ENTRIES_PER_BATCH + 1] {
+            let indexes = Indexes::new(crate::Store::memory().object_store(), 1);
+            let (index, checkpoint) = indexes.claim(Partition(0)).await.unwrap();
+            let chunk = |n: usize| ChunkId::new("canvas", &[i32::try_from(n).unwrap(), 0]).unwrap();
+            let entries: Vec<_> = (0..chunks).map(|n| (chunk(n), entry(3))).collect();
+            index.write(&checkpoint, &entries).await.unwrap();
+            let moved = Checkpoint { commands_next: Offset(0), ..checkpoint };
+            assert_eq!(index.forget_commands(&moved).await.unwrap(), chunks as u64);
+            for n in 0..chunks {
+                assert_eq!(index.entry(&chunk(n)).await.unwrap(), Some(entry(3).without_offsets()), "{n} of {chunks}");
+            }
+            assert_eq!(index.checkpoint().await.unwrap(), moved);
+            index.close().await;
+        }
     }
 
     #[tokio::test]

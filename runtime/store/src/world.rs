@@ -74,7 +74,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for store in [Store::memory(), Store::open(&format!("file://{}", folder.path().display())).unwrap()] {
             assert!(store.world().await.unwrap().is_none());
-            let world = |revision| StoredWorld { revision, spec: WorldSpec::dev() };
+            let world = |revision| StoredWorld { revision, spec: WorldSpec::dev(), id: None };
             store.put_world(&world(1)).await.unwrap();
             assert!(matches!(store.put_world(&world(1)).await, Err(Error::Raced { .. })));
             assert!(matches!(store.put_world(&world(3)).await, Err(Error::Raced { .. })));

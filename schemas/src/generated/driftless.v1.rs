@@ -84,7 +84,7 @@ pub struct IndexEntry {
     pub older: ::prost::alloc::vec::Vec<Ref>,
 }
 /// The index's value under `!checkpoint`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Checkpoint {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
@@ -99,6 +99,16 @@ pub struct Checkpoint {
     pub updates_low_epoch: u64,
     #[prost(uint64, tag = "5")]
     pub updates_low_n: u64,
+    /// The history of the partition just below updates_low, 16 bytes. Empty for the first history.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub history: ::prost::bytes::Bytes,
+    /// The id of the world that the index belongs to, 16 bytes. Empty in a world of format 1.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub world_id: ::prost::bytes::Bytes,
+    /// The first 8 bytes of the BLAKE3 hash of the record's value at offset commands_next - 1. Empty
+    /// if not known.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub commands_print: ::prost::bytes::Bytes,
 }
 /// The value of a record in `<world>.<gen>.commands`. The Kafka key is the chunk's partition key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -203,6 +213,17 @@ pub struct Fence {
     /// The owner recognises its fence by this text.
     #[prost(string, tag = "1")]
     pub owner: ::prost::alloc::string::String,
+    /// The id of the owner's world, 16 bytes. Empty in a world of format 1.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub world_id: ::prost::bytes::Bytes,
+    /// If this fence begins a new history of the partition: the id of that history, 16 bytes. It is
+    /// above the id of every earlier history. Otherwise empty: the history goes on.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub history: ::prost::bytes::Bytes,
+    /// With `history`: `commands` is another topic from here on. The offsets of `commands` in earlier
+    /// records, and in the refs of states from before, belong to the old topic.
+    #[prost(bool, tag = "4")]
+    pub commands_anew: bool,
 }
 /// All decisions that an owner made for one chunk after one poll of `commands`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -461,6 +482,11 @@ pub struct Hello {
     /// The time of a new session will be above this, milliseconds since the Unix epoch.
     #[prost(uint64, tag = "4")]
     pub session_after_ms: u64,
+    /// What the client understands, a sum of bits. 1: a chunk can change its history, so the client
+    /// compares `Tracked.history` with the history of its replica. The gateway closes the socket of a
+    /// client without this bit when a chunk that it tracks changes its history.
+    #[prost(uint32, tag = "5")]
+    pub features: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ModelRevision {
@@ -490,6 +516,10 @@ pub struct Welcome {
     /// The server's wall clock, milliseconds since the Unix epoch; for display only.
     #[prost(int64, tag = "8")]
     pub server_time_ms: i64,
+    /// The id of the world, 16 bytes. Another world of the same name has another id. Empty in a world
+    /// of format 1.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub world_id: ::prost::bytes::Bytes,
 }
 /// Limits that the service enforces. 0 means that the other service enforces it, or that there is
 /// none.
@@ -649,6 +679,9 @@ pub struct Have {
     pub version: u64,
     #[prost(bytes = "bytes", tag = "2")]
     pub hash: ::prost::bytes::Bytes,
+    /// The history that the replica belongs to, from `Tracked`.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub history: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Untrack {
@@ -684,6 +717,10 @@ pub struct Tracked {
     pub version: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub hash: ::prost::bytes::Bytes,
+    /// The history of the chunk's partition, 16 bytes; empty for the first one. Versions, numbers and
+    /// outcomes mean something only within one history. A later history has a higher id.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub history: ::prost::bytes::Bytes,
     #[prost(oneof = "tracked::Resolved", tags = "4, 5")]
     pub resolved: ::core::option::Option<tracked::Resolved>,
 }

@@ -450,6 +450,15 @@ impl serde::Serialize for Checkpoint {
         if self.updates_low_n != 0 {
             len += 1;
         }
+        if !self.history.is_empty() {
+            len += 1;
+        }
+        if !self.world_id.is_empty() {
+            len += 1;
+        }
+        if !self.commands_print.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Checkpoint", len)?;
         if self.epoch != 0 {
             #[allow(clippy::needless_borrow)]
@@ -476,6 +485,21 @@ impl serde::Serialize for Checkpoint {
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("updatesLowN", ToString::to_string(&self.updates_low_n).as_str())?;
         }
+        if !self.history.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("history", pbjson::private::base64::encode(&self.history).as_str())?;
+        }
+        if !self.world_id.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("worldId", pbjson::private::base64::encode(&self.world_id).as_str())?;
+        }
+        if !self.commands_print.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("commandsPrint", pbjson::private::base64::encode(&self.commands_print).as_str())?;
+        }
         struct_ser.end()
     }
 }
@@ -495,6 +519,11 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
             "updatesLowEpoch",
             "updates_low_n",
             "updatesLowN",
+            "history",
+            "world_id",
+            "worldId",
+            "commands_print",
+            "commandsPrint",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -504,6 +533,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
             UpdatesLow,
             UpdatesLowEpoch,
             UpdatesLowN,
+            History,
+            WorldId,
+            CommandsPrint,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -530,6 +562,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                             "updatesLow" | "updates_low" => Ok(GeneratedField::UpdatesLow),
                             "updatesLowEpoch" | "updates_low_epoch" => Ok(GeneratedField::UpdatesLowEpoch),
                             "updatesLowN" | "updates_low_n" => Ok(GeneratedField::UpdatesLowN),
+                            "history" => Ok(GeneratedField::History),
+                            "worldId" | "world_id" => Ok(GeneratedField::WorldId),
+                            "commandsPrint" | "commands_print" => Ok(GeneratedField::CommandsPrint),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -554,6 +589,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                 let mut updates_low__ = None;
                 let mut updates_low_epoch__ = None;
                 let mut updates_low_n__ = None;
+                let mut history__ = None;
+                let mut world_id__ = None;
+                let mut commands_print__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Epoch => {
@@ -596,6 +634,30 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::History => {
+                            if history__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("history"));
+                            }
+                            history__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::WorldId => {
+                            if world_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("worldId"));
+                            }
+                            world_id__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CommandsPrint => {
+                            if commands_print__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("commandsPrint"));
+                            }
+                            commands_print__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Checkpoint {
@@ -604,6 +666,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                     updates_low: updates_low__.unwrap_or_default(),
                     updates_low_epoch: updates_low_epoch__.unwrap_or_default(),
                     updates_low_n: updates_low_n__.unwrap_or_default(),
+                    history: history__.unwrap_or_default(),
+                    world_id: world_id__.unwrap_or_default(),
+                    commands_print: commands_print__.unwrap_or_default(),
                 })
             }
         }
@@ -2548,9 +2613,31 @@ impl serde::Serialize for Fence {
         if !self.owner.is_empty() {
             len += 1;
         }
+        if !self.world_id.is_empty() {
+            len += 1;
+        }
+        if !self.history.is_empty() {
+            len += 1;
+        }
+        if self.commands_anew {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Fence", len)?;
         if !self.owner.is_empty() {
             struct_ser.serialize_field("owner", &self.owner)?;
+        }
+        if !self.world_id.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("worldId", pbjson::private::base64::encode(&self.world_id).as_str())?;
+        }
+        if !self.history.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("history", pbjson::private::base64::encode(&self.history).as_str())?;
+        }
+        if self.commands_anew {
+            struct_ser.serialize_field("commandsAnew", &self.commands_anew)?;
         }
         struct_ser.end()
     }
@@ -2563,11 +2650,19 @@ impl<'de> serde::Deserialize<'de> for Fence {
     {
         const FIELDS: &[&str] = &[
             "owner",
+            "world_id",
+            "worldId",
+            "history",
+            "commands_anew",
+            "commandsAnew",
         ];
 
         #[allow(clippy::enum_variant_names)]
         enum GeneratedField {
             Owner,
+            WorldId,
+            History,
+            CommandsAnew,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2590,6 +2685,9 @@ impl<'de> serde::Deserialize<'de> for Fence {
                     {
                         match value {
                             "owner" => Ok(GeneratedField::Owner),
+                            "worldId" | "world_id" => Ok(GeneratedField::WorldId),
+                            "history" => Ok(GeneratedField::History),
+                            "commandsAnew" | "commands_anew" => Ok(GeneratedField::CommandsAnew),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -2610,6 +2708,9 @@ impl<'de> serde::Deserialize<'de> for Fence {
                     V: serde::de::MapAccess<'de>,
             {
                 let mut owner__ = None;
+                let mut world_id__ = None;
+                let mut history__ = None;
+                let mut commands_anew__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Owner => {
@@ -2618,10 +2719,35 @@ impl<'de> serde::Deserialize<'de> for Fence {
                             }
                             owner__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::WorldId => {
+                            if world_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("worldId"));
+                            }
+                            world_id__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::History => {
+                            if history__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("history"));
+                            }
+                            history__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CommandsAnew => {
+                            if commands_anew__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("commandsAnew"));
+                            }
+                            commands_anew__ = Some(map_.next_value()?);
+                        }
                     }
                 }
                 Ok(Fence {
                     owner: owner__.unwrap_or_default(),
+                    world_id: world_id__.unwrap_or_default(),
+                    history: history__.unwrap_or_default(),
+                    commands_anew: commands_anew__.unwrap_or_default(),
                 })
             }
         }
@@ -2977,6 +3103,9 @@ impl serde::Serialize for Have {
         if !self.hash.is_empty() {
             len += 1;
         }
+        if !self.history.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Have", len)?;
         if self.version != 0 {
             #[allow(clippy::needless_borrow)]
@@ -2987,6 +3116,11 @@ impl serde::Serialize for Have {
             #[allow(clippy::needless_borrow)]
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("hash", pbjson::private::base64::encode(&self.hash).as_str())?;
+        }
+        if !self.history.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("history", pbjson::private::base64::encode(&self.history).as_str())?;
         }
         struct_ser.end()
     }
@@ -3000,12 +3134,14 @@ impl<'de> serde::Deserialize<'de> for Have {
         const FIELDS: &[&str] = &[
             "version",
             "hash",
+            "history",
         ];
 
         #[allow(clippy::enum_variant_names)]
         enum GeneratedField {
             Version,
             Hash,
+            History,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3029,6 +3165,7 @@ impl<'de> serde::Deserialize<'de> for Have {
                         match value {
                             "version" => Ok(GeneratedField::Version),
                             "hash" => Ok(GeneratedField::Hash),
+                            "history" => Ok(GeneratedField::History),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -3050,6 +3187,7 @@ impl<'de> serde::Deserialize<'de> for Have {
             {
                 let mut version__ = None;
                 let mut hash__ = None;
+                let mut history__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Version => {
@@ -3068,11 +3206,20 @@ impl<'de> serde::Deserialize<'de> for Have {
                                 Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::History => {
+                            if history__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("history"));
+                            }
+                            history__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Have {
                     version: version__.unwrap_or_default(),
                     hash: hash__.unwrap_or_default(),
+                    history: history__.unwrap_or_default(),
                 })
             }
         }
@@ -3099,6 +3246,9 @@ impl serde::Serialize for Hello {
         if self.session_after_ms != 0 {
             len += 1;
         }
+        if self.features != 0 {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Hello", len)?;
         if !self.token.is_empty() {
             struct_ser.serialize_field("token", &self.token)?;
@@ -3116,6 +3266,9 @@ impl serde::Serialize for Hello {
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("sessionAfterMs", ToString::to_string(&self.session_after_ms).as_str())?;
         }
+        if self.features != 0 {
+            struct_ser.serialize_field("features", &self.features)?;
+        }
         struct_ser.end()
     }
 }
@@ -3131,6 +3284,7 @@ impl<'de> serde::Deserialize<'de> for Hello {
             "models",
             "session_after_ms",
             "sessionAfterMs",
+            "features",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -3139,6 +3293,7 @@ impl<'de> serde::Deserialize<'de> for Hello {
             Session,
             Models,
             SessionAfterMs,
+            Features,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3164,6 +3319,7 @@ impl<'de> serde::Deserialize<'de> for Hello {
                             "session" => Ok(GeneratedField::Session),
                             "models" => Ok(GeneratedField::Models),
                             "sessionAfterMs" | "session_after_ms" => Ok(GeneratedField::SessionAfterMs),
+                            "features" => Ok(GeneratedField::Features),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -3187,6 +3343,7 @@ impl<'de> serde::Deserialize<'de> for Hello {
                 let mut session__ = None;
                 let mut models__ = None;
                 let mut session_after_ms__ = None;
+                let mut features__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Token => {
@@ -3217,6 +3374,14 @@ impl<'de> serde::Deserialize<'de> for Hello {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::Features => {
+                            if features__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("features"));
+                            }
+                            features__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Hello {
@@ -3224,6 +3389,7 @@ impl<'de> serde::Deserialize<'de> for Hello {
                     session: session__.unwrap_or_default(),
                     models: models__.unwrap_or_default(),
                     session_after_ms: session_after_ms__.unwrap_or_default(),
+                    features: features__.unwrap_or_default(),
                 })
             }
         }
@@ -8087,6 +8253,9 @@ impl serde::Serialize for Tracked {
         if !self.hash.is_empty() {
             len += 1;
         }
+        if !self.history.is_empty() {
+            len += 1;
+        }
         if self.resolved.is_some() {
             len += 1;
         }
@@ -8103,6 +8272,11 @@ impl serde::Serialize for Tracked {
             #[allow(clippy::needless_borrow)]
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("hash", pbjson::private::base64::encode(&self.hash).as_str())?;
+        }
+        if !self.history.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("history", pbjson::private::base64::encode(&self.history).as_str())?;
         }
         if let Some(v) = self.resolved.as_ref() {
             match v {
@@ -8128,6 +8302,7 @@ impl<'de> serde::Deserialize<'de> for Tracked {
             "chunkId",
             "version",
             "hash",
+            "history",
             "ledger",
             "expired",
         ];
@@ -8137,6 +8312,7 @@ impl<'de> serde::Deserialize<'de> for Tracked {
             ChunkId,
             Version,
             Hash,
+            History,
             Ledger,
             Expired,
         }
@@ -8163,6 +8339,7 @@ impl<'de> serde::Deserialize<'de> for Tracked {
                             "chunkId" | "chunk_id" => Ok(GeneratedField::ChunkId),
                             "version" => Ok(GeneratedField::Version),
                             "hash" => Ok(GeneratedField::Hash),
+                            "history" => Ok(GeneratedField::History),
                             "ledger" => Ok(GeneratedField::Ledger),
                             "expired" => Ok(GeneratedField::Expired),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
@@ -8187,6 +8364,7 @@ impl<'de> serde::Deserialize<'de> for Tracked {
                 let mut chunk_id__ = None;
                 let mut version__ = None;
                 let mut hash__ = None;
+                let mut history__ = None;
                 let mut resolved__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
@@ -8212,6 +8390,14 @@ impl<'de> serde::Deserialize<'de> for Tracked {
                                 Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::History => {
+                            if history__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("history"));
+                            }
+                            history__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
                         GeneratedField::Ledger => {
                             if resolved__.is_some() {
                                 return Err(serde::de::Error::duplicate_field("ledger"));
@@ -8232,6 +8418,7 @@ impl<'de> serde::Deserialize<'de> for Tracked {
                     chunk_id: chunk_id__.unwrap_or_default(),
                     version: version__.unwrap_or_default(),
                     hash: hash__.unwrap_or_default(),
+                    history: history__.unwrap_or_default(),
                     resolved: resolved__,
                 })
             }
@@ -8681,6 +8868,9 @@ impl serde::Serialize for Welcome {
         if self.server_time_ms != 0 {
             len += 1;
         }
+        if !self.world_id.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Welcome", len)?;
         if !self.session.is_empty() {
             #[allow(clippy::needless_borrow)]
@@ -8714,6 +8904,11 @@ impl serde::Serialize for Welcome {
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("serverTimeMs", ToString::to_string(&self.server_time_ms).as_str())?;
         }
+        if !self.world_id.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("worldId", pbjson::private::base64::encode(&self.world_id).as_str())?;
+        }
         struct_ser.end()
     }
 }
@@ -8734,6 +8929,8 @@ impl<'de> serde::Deserialize<'de> for Welcome {
             "generation",
             "server_time_ms",
             "serverTimeMs",
+            "world_id",
+            "worldId",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -8746,6 +8943,7 @@ impl<'de> serde::Deserialize<'de> for Welcome {
             World,
             Generation,
             ServerTimeMs,
+            WorldId,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -8775,6 +8973,7 @@ impl<'de> serde::Deserialize<'de> for Welcome {
                             "world" => Ok(GeneratedField::World),
                             "generation" => Ok(GeneratedField::Generation),
                             "serverTimeMs" | "server_time_ms" => Ok(GeneratedField::ServerTimeMs),
+                            "worldId" | "world_id" => Ok(GeneratedField::WorldId),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -8802,6 +9001,7 @@ impl<'de> serde::Deserialize<'de> for Welcome {
                 let mut world__ = None;
                 let mut generation__ = None;
                 let mut server_time_ms__ = None;
+                let mut world_id__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Session => {
@@ -8862,6 +9062,14 @@ impl<'de> serde::Deserialize<'de> for Welcome {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::WorldId => {
+                            if world_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("worldId"));
+                            }
+                            world_id__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
                     }
                 }
                 Ok(Welcome {
@@ -8873,6 +9081,7 @@ impl<'de> serde::Deserialize<'de> for Welcome {
                     world: world__.unwrap_or_default(),
                     generation: generation__.unwrap_or_default(),
                     server_time_ms: server_time_ms__.unwrap_or_default(),
+                    world_id: world_id__.unwrap_or_default(),
                 })
             }
         }

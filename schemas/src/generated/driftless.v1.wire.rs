@@ -437,6 +437,7 @@ impl Read for proto::Have {
         match number {
             1 => value.uint64(&mut self.version),
             2 => value.bytes(&mut self.hash),
+            3 => value.bytes(&mut self.history),
             _ => Ok(false),
         }
     }
@@ -445,6 +446,7 @@ impl Write for proto::Have {
     fn put(&self, out: &mut Writer) {
         out.uint64(1, self.version);
         out.bytes(2, &self.hash);
+        out.bytes(3, &self.history);
     }
 }
 impl Read for proto::Hello {
@@ -459,6 +461,7 @@ impl Read for proto::Hello {
                 Ok(true)
             }
             4 => value.uint64(&mut self.session_after_ms),
+            5 => value.uint32(&mut self.features),
             _ => Ok(false),
         }
     }
@@ -471,6 +474,7 @@ impl Write for proto::Hello {
             out.message(3, inner);
         }
         out.uint64(4, self.session_after_ms);
+        out.uint32(5, self.features);
     }
 }
 impl Read for proto::Lagging {
@@ -1161,6 +1165,7 @@ impl Read for proto::Tracked {
                     _ => Ok(true),
                 }
             }
+            6 => value.bytes(&mut self.history),
             _ => Ok(false),
         }
     }
@@ -1176,6 +1181,7 @@ impl Write for proto::Tracked {
         if let Some(proto::tracked::Resolved::Expired(inner)) = &self.resolved {
             out.message(5, inner);
         }
+        out.bytes(6, &self.history);
     }
 }
 impl Read for proto::Untrack {
@@ -1233,6 +1239,7 @@ impl Read for proto::Welcome {
             6 => value.string(&mut self.world),
             7 => value.uint32(&mut self.generation),
             8 => value.int64(&mut self.server_time_ms),
+            9 => value.bytes(&mut self.world_id),
             _ => Ok(false),
         }
     }
@@ -1251,5 +1258,6 @@ impl Write for proto::Welcome {
         out.string(6, &self.world);
         out.uint32(7, self.generation);
         out.int64(8, self.server_time_ms);
+        out.bytes(9, &self.world_id);
     }
 }

@@ -16,7 +16,7 @@ pub fn goldens() -> Vec<Golden> {
     ]
     .map(|body| golden(command_name(&body), CommandRecord { chunk_id: "canvas/0/-1".into(), body: Some(body) }));
     let records = [
-        (0, updates_record::Body::Fence(Fence { owner: "replayer-2".into() })),
+        (0, updates_record::Body::Fence(fence())),
         (1, updates_record::Body::Decisions(decisions())),
         (2, updates_record::Body::SnapshotStored(snapshot_stored())),
     ]
@@ -27,9 +27,18 @@ pub fn goldens() -> Vec<Golden> {
         all.push(golden(format!("discarded.{name}"), discarded));
     }
     all.extend(marks().into_iter().map(|mark| golden(mark_name(mark.outcome.as_ref().unwrap()), mark)));
+    for (name, history) in [("world", Bytes::new()), ("history", crate::history())] {
+        let fence = Fence { world_id: crate::world_id(), history, ..fence() };
+        let record = UpdatesRecord { epoch: 7, n: 0, body: Some(updates_record::Body::Fence(fence)) };
+        all.push(golden(format!("updates_record.fence.{name}"), record));
+    }
     all.push(golden("updates", updates()));
     all.push(golden("updates_record.decisions_without_commits", discards_only()));
     all
+}
+
+fn fence() -> Fence {
+    Fence { owner: "replayer-2".into(), ..Fence::default() }
 }
 
 fn command_name(body: &command_record::Body) -> &'static str {

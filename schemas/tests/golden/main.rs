@@ -83,3 +83,13 @@ fn writer() -> Bytes {
 fn hash(first: u8) -> Bytes {
     (0..32).map(|i| first.wrapping_add(i)).collect()
 }
+
+/// The id of a world.
+fn world_id() -> Bytes {
+    Bytes::from_static(b"world id of 16 b")
+}
+
+/// The id of a partition's history: 16 bytes that begin with a time of 2025.
+fn history() -> Bytes {
+    Bytes::from(hex::decode("0198c0ffee007abc8def00112233445f").unwrap())
+}

@@ -11,11 +11,28 @@ pub fn goldens() -> Vec<Golden> {
         "index_entry",
         IndexEntry { newest: Some(in_an_object()), older: vec![history(200), history(100)] },
     ));
+    all.push(golden("checkpoint", checkpoint()));
     all.push(golden(
-        "checkpoint",
-        Checkpoint { epoch: 7, commands_next: 1003, updates_low: 500, updates_low_epoch: 6, updates_low_n: 40 },
+        "checkpoint.with_identities",
+        Checkpoint {
+            history: crate::history(),
+            world_id: crate::world_id(),
+            commands_print: bytes::Bytes::from_static(&[0x50, 0x72, 0x69, 0x6e, 0x74, 0, 0xff, 1]),
+            ..checkpoint()
+        },
     ));
     all
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        epoch: 7,
+        commands_next: 1003,
+        updates_low: 500,
+        updates_low_epoch: 6,
+        updates_low_n: 40,
+        ..Checkpoint::default()
+    }
 }
 
 fn ref_name(location: &r#ref::Location) -> &'static str {

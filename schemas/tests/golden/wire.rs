@@ -26,6 +26,14 @@ pub fn goldens() -> Vec<Golden> {
         assert_eq!(format::event(body.clone()), frame.encode_to_vec());
         all.push(golden(format!("server_frame.{}", event_name(&body)), frame));
     }
+    for (name, body) in requests_of_format_2() {
+        let frame = ClientFrame { requests: vec![Request { body: Some(body) }] };
+        all.push(golden(format!("client_frame.{name}"), frame));
+    }
+    for (name, body) in events_of_format_2() {
+        let frame = ServerFrame { events: vec![Event { body: Some(body) }] };
+        all.push(golden(format!("server_frame.{name}"), frame));
+    }
     let batch = requests().into_iter().map(|body| Request { body: Some(body) }).collect();
     all.push(golden("client_frame", ClientFrame { requests: batch }));
     let batch = events().into_iter().map(|body| Event { body: Some(body) }).collect();
@@ -83,13 +91,14 @@ fn requests() -> Vec<request::Body> {
                 ModelRevision { id: "map".into(), revision: 1 },
             ],
             session_after_ms: 1_763_900_000_000,
+            ..Hello::default()
         }),
         request::Body::Renew(Renew { token: "d.e.f".into() }),
         request::Body::Ping(Ping { nonce: 42 }),
         request::Body::Pong(Pong { nonce: 43 }),
         submit(submit::Body::Command(Bytes::from_static(&[1, 2, 255]))),
         submit(submit::Body::Settle(Settle {})),
-        request::Body::Track(Track { chunk_id: chunk_id(), have: Some(Have { version: 300, hash: hash(0) }) }),
+        request::Body::Track(Track { chunk_id: chunk_id(), have: Some(have()) }),
         request::Body::Track(Track { chunk_id: chunk_id(), have: None }),
         request::Body::Untrack(Untrack { chunk_id: chunk_id() }),
         request::Body::Refresh(Refresh { chunk_id: chunk_id(), version: 299 }),
@@ -102,11 +111,42 @@ fn requests() -> Vec<request::Body> {
     ]
 }
 
+fn have() -> Have {
+    Have { version: 300, hash: hash(0), ..Have::default() }
+}
+
+/// Requests of a client that knows histories.
+fn requests_of_format_2() -> Vec<(&'static str, request::Body)> {
+    let have = Have { history: crate::history(), ..have() };
+    let hello = Hello { token: "a.b.c".into(), features: 1, ..Hello::default() };
+    vec![
+        ("hello.features", request::Body::Hello(hello)),
+        ("track.history", request::Body::Track(Track { chunk_id: CHUNK.into(), have: Some(have) })),
+    ]
+}
+
+/// Events in a world with an id, and of a chunk whose history has changed.
+fn events_of_format_2() -> Vec<(&'static str, event::Body)> {
+    let resolved = Some(tracked::Resolved::Ledger(Resolved { seq: 130, committed_bits: 5 }));
+    let history = crate::history();
+    let tracked = Tracked { chunk_id: CHUNK.into(), version: 300, hash: hash(0), resolved, history };
+    vec![
+        ("welcome.world", event::Body::Welcome(Welcome { world_id: crate::world_id(), ..welcome() })),
+        ("tracked.history", event::Body::Tracked(tracked)),
+    ]
+}
+
 fn events() -> Vec<event::Body> {
     let chunk_id = || CHUNK.to_owned();
     let tracked = |resolved| {
         let resolved = Some(resolved);
-        event::Body::Tracked(Tracked { chunk_id: chunk_id(), version: 300, hash: hash(0), resolved })
+        event::Body::Tracked(Tracked {
+            chunk_id: chunk_id(),
+            version: 300,
+            hash: hash(0),
+            resolved,
+            ..Tracked::default()
+        })
     };
     vec![
         event::Body::Welcome(welcome()),
@@ -177,6 +217,7 @@ fn welcome() -> Welcome {
         world: "dev".into(),
         generation: 1,
         server_time_ms: 1_763_900_000_123,
+        ..Welcome::default()
     }
 }
 

@@ -237,7 +237,7 @@ pub const ROWS: &[Row] = &[
         now!(floods::chunks),
         &[
             "an_idle_replica_is_dropped_after_a_while_and_nothing_leaks",
-            "an_untracked_chunk_is_kept_until_every_view_has_its_ref",
+            "an_untracked_chunk_is_kept_until_the_view_has_its_ref",
         ],
     ),
     row(

@@ -153,10 +153,10 @@ def commands():
     while status(9).json()["status"] == "unresolved" and time.monotonic() < until:
         time.sleep(0.05)
     found = [status(seq).json() for seq in (1, 7, 9, 10)]
-    check("a command that was committed is said to be", found[0] == {"status": "committed", "version": 1}, found)
+    check("a command that was committed is said to be", found[0] == {"status": "committed", "version": 1, "history": ""}, found)
     check("so is a conflict", found[1]["discarded"]["reason"] == "DISCARD_REASON_CONFLICT", found)
     check("so is what was settled", found[2]["discarded"]["reason"] == "DISCARD_REASON_SETTLED", found)
-    check("so is what did not come", found[3] == {"status": "unresolved"}, found)
+    check("so is what did not come", found[3] == {"status": "unresolved", "history": ""}, found)
     status("x", 400)
     status(1, 400, session="ff")
     status(1, 401, token=None)

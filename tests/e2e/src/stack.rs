@@ -192,6 +192,14 @@ impl Dev {
         Self::new(RunDir::new("dev").expect("a folder"), data, &[]).await
     }
 
+    /// Starts over the embedded log in an existing data folder, with these flags.
+    ///
+    /// # Panics
+    /// If the process does not start.
+    pub async fn in_folder_with(data: PathBuf, flags: &[&str]) -> Self {
+        Self::new(RunDir::new("dev").expect("a folder"), data, flags).await
+    }
+
     async fn new(folder: RunDir, data: PathBuf, flags: &[&str]) -> Self {
         let (flags, page) = (arguments(flags), String::new());
         let mut dev = Self { entrance: None, flags, running: None, starts: 0, page, data, folder };
@@ -258,6 +266,20 @@ impl Dev {
         let flag = self.flags.iter().position(|flag| flag == "--world");
         let Some(path) = flag.and_then(|i| self.flags.get(i + 1)) else { return WorldSpec::dev() };
         WorldSpec::from_toml(path, &std::fs::read_to_string(path).expect("a file")).expect("a world")
+    }
+
+    /// Deletes log and store of a process that does not run. The next start makes an empty world
+    /// with another id. The key that signs tokens stays.
+    ///
+    /// # Panics
+    /// If the process runs, or if a file cannot be deleted.
+    pub fn forget_world(&mut self) {
+        assert!(self.running.is_none(), "a running process has its files open");
+        std::fs::remove_dir_all(self.data.join("store")).expect("a store");
+        for name in ["log.db", "log.db-wal", "log.db-shm", "log.json"] {
+            // SQLite deletes some of its files when it closes the log.
+            let _ = std::fs::remove_file(self.data.join(name));
+        }
     }
 
     /// Sends SIGKILL to the process.
@@ -483,6 +505,16 @@ impl Apart {
     pub async fn deciding(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it runs");
         running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
+    }
+
+    /// Waits until this service has logged a message with this text.
+    ///
+    /// # Panics
+    /// If the process does not run.
+    pub async fn logged(&mut self, name: &'static str, text: &str) {
+        let running = self.running.get_mut(name).expect("it runs");
+        let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|said| said.contains(text));
+        running.line(text, |line| is_it(line).then_some(())).await;
     }
 
     /// Sends SIGKILL to this service.

@@ -1,6 +1,7 @@
 //! An in-memory server with one chunk, for tests of clients. It has a log of commands, a decider
 //! (`LiveChunk`) and a log of updates, and it answers like a gateway that has read any part of that
-//! log. The server decides by the real rules, so it is also the oracle.
+//! log. The server decides by the real rules, so it is also the oracle. It can lose a part of its
+//! logs and go on with another history, or with another world.
 
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::ledger::Resolved;
@@ -10,8 +11,9 @@ use driftless_schemas::proto::{
     self, Beacon, Beacons, Chunk, Family, Have, MapCommand, Outcomes, PutKey, Tracked, Updates, Welcome, event,
     map_command, mark, outcome, tracked,
 };
-use driftless_schemas::{ChunkId, Hash, Offset, Partition, Seq, SessionId, WriterId, format};
+use driftless_schemas::{ChunkId, Hash, HistoryId, Offset, Partition, Seq, SessionId, WorldId, WriterId, format};
 use prost::Message as _;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 pub const CHUNK: &str = "things/0/0";
@@ -37,8 +39,17 @@ pub fn value_of(command: &[u8]) -> String {
     }
 }
 
+/// The chunk before its first command.
+fn empty() -> LiveChunk {
+    let models = Models::builtin();
+    let (_, make) = models.get("map").unwrap();
+    LiveChunk::initial(make(&serde_json::Map::new()).unwrap(), &chunk())
+}
+
 /// A record of `updates`, and the chunk's state after it.
 pub struct Record {
+    /// The history to which the record belongs.
+    pub history: HistoryId,
     pub updates: Option<Updates>,
     pub marks: Vec<proto::Mark>,
     pub version: u64,
@@ -49,6 +60,10 @@ pub struct Record {
     floor_ms: u64,
     /// For each writer that had sent Hello by then, its resolved commands after this record.
     resolved: BTreeMap<WriterId, Resolved>,
+    /// Replica and ledger after this record.
+    live: LiveChunk,
+    /// How many of `commands` were decided after this record.
+    decided: usize,
 }
 
 /// The server, with its logs and the oracle.
@@ -60,9 +75,15 @@ pub struct Server {
     pub records: Vec<Record>,
     /// All writers that have sent a Hello.
     pub writers: Vec<WriterId>,
-    /// The oracle: the version at which each command was committed, by the text of [`value_of`].
-    /// The server panics if a command is committed twice.
+    /// The world's id; `None` for a world of format 1.
+    pub world: Option<WorldId>,
+    /// The present history.
+    pub history: HistoryId,
+    /// The oracle: the version at which each command was committed in the present history, by the
+    /// text of [`value_of`]. The server panics if a command is committed twice.
     pub committed: BTreeMap<String, u64>,
+    /// [`Self::committed`] at the end of each earlier history.
+    pub committed_before: BTreeMap<HistoryId, BTreeMap<String, u64>>,
     sessions: u64,
 }
 
@@ -74,20 +95,50 @@ impl Default for Server {
 
 impl Server {
     pub fn new() -> Self {
-        let models = Models::builtin();
-        let (_, make) = models.get("map").unwrap();
-        let live = LiveChunk::initial(make(&serde_json::Map::new()).unwrap(), &chunk());
         let mut server = Self {
-            live,
+            live: empty(),
             commands: Vec::new(),
             decided: 0,
             records: Vec::new(),
             writers: Vec::new(),
+            world: None,
+            history: HistoryId::FIRST,
             committed: BTreeMap::new(),
+            committed_before: BTreeMap::new(),
             sessions: 0,
         };
         server.record(None, Vec::new());
         server
+    }
+
+    /// Loses the records of `updates` from index `keep` on and the commands from index `commands`
+    /// on, and begins another history with a fence. `commands` may be any number; commands that the
+    /// kept records decide are kept. The other kept commands are decided again.
+    pub fn begin_history(&mut self, history: HistoryId, keep: usize, commands: usize) {
+        self.records.truncate(keep);
+        let (live, decided) = (self.newest().live.clone(), self.newest().decided);
+        let mut kept = self.committed.clone();
+        kept.retain(|_, version| *version <= live.replica.version().0);
+        (self.live, self.decided) = (live, decided);
+        self.commands.truncate(commands.max(self.decided));
+        self.committed_before.insert(self.history, std::mem::replace(&mut self.committed, kept));
+        self.history = history;
+        self.record(None, Vec::new());
+    }
+
+    /// Becomes another world, which is empty.
+    pub fn begin_world(&mut self, world: WorldId, history: HistoryId) {
+        self.committed_before.insert(self.history, std::mem::take(&mut self.committed));
+        (self.world, self.history) = (Some(world), history);
+        (self.live, self.decided) = (empty(), 0);
+        self.commands.clear();
+        self.records.clear();
+        self.record(None, Vec::new());
+    }
+
+    /// The versions at which commands were committed in this history, and in each one after it.
+    pub fn committed_since(&self, history: HistoryId) -> impl Iterator<Item = &BTreeMap<String, u64>> {
+        self.committed_before.range(history..).map(|(_, committed)| committed).chain([&self.committed])
     }
 
     pub fn family() -> Family {
@@ -120,6 +171,7 @@ impl Server {
             writer: writer.to_bytes(),
             families: vec![Self::family()],
             world: "test".into(),
+            world_id: self.world.map(WorldId::to_bytes).unwrap_or_default(),
             ..Welcome::default()
         };
         (welcome, writer)
@@ -198,6 +250,7 @@ impl Server {
     fn record(&mut self, updates: Option<Updates>, marks: Vec<proto::Mark>) {
         let resolved = self.writers.iter().map(|writer| (*writer, self.live.ledger.resolved(*writer))).collect();
         self.records.push(Record {
+            history: self.history,
             updates,
             marks,
             version: self.live.replica.version().0,
@@ -205,6 +258,8 @@ impl Server {
             encoding: self.live.replica.encoding().into_owned(),
             floor_ms: self.live.ledger.floor_ms(),
             resolved,
+            live: self.live.clone(),
+            decided: self.decided,
         });
     }
 
@@ -231,6 +286,7 @@ impl Server {
             version: record.version,
             hash: record.hash.to_bytes(),
             resolved: Some(resolved),
+            history: record.history.to_field(),
         })
     }
 
@@ -253,9 +309,23 @@ impl Server {
         new.filter_map(|record| record.updates.as_ref()).map(updates).collect()
     }
 
-    /// True if `have` names a state of the log at or before the record `at`.
+    /// True if `have` names a state of the log at or before the record `at`, in the history of that
+    /// record.
     pub fn knows(&self, have: &Have, at: usize) -> bool {
-        self.records[..=at].iter().any(|r| r.version == have.version && r.hash.0[..] == have.hash[..])
+        let is_of = |history: HistoryId| history.to_field() == have.history;
+        is_of(self.records[at].history)
+            && self.records[..=at].iter().any(|r| r.version == have.version && r.hash.0[..] == have.hash[..])
+    }
+
+    /// True if a gateway that has read `records[..=at]` is behind `have`, so that it must hold the
+    /// Track (R12).
+    pub fn is_behind(&self, have: &Have, at: usize) -> bool {
+        let record = &self.records[at];
+        match HistoryId::from_field(&have.history).unwrap().cmp(&record.history) {
+            Ordering::Less => false,
+            Ordering::Equal => have.version > record.version,
+            Ordering::Greater => true,
+        }
     }
 
     /// The frame that one tracker receives for the record `at`: the updates, and the outcomes of

@@ -292,6 +292,9 @@ impl Process {
                             claim_above.insert(own.partition, current);
                             ("fence invalid", 300)
                         }
+                        End::HistoryTooOld { .. } => ("history too old", 300),
+                        End::IndexTooOld { .. } => ("index too old", 300),
+                        End::AnotherWorld { .. } => ("another world", 300),
                         End::NotCounted { .. } => ("not counted", 300),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use driftless_chunk::model::Models;
 use driftless_chunk::world::World;
-use driftless_schemas::ChunkId;
 use driftless_schemas::proto::{
     Absent, DeleteKey, FillBox, GridCommand, MapCommand, MapGuard, PutKey, SetCells, grid_command, map_command,
     map_guard,
 };
 use driftless_schemas::world::{FamilySpec, WorldSpec};
+use driftless_schemas::{ChunkId, WorldId};
 use prost::Message as _;
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ pub fn world() -> Arc<World> {
             family("canvas", "grid", serde_json::json!({"size": [4, 4, 1], "palette": 65536}), 1),
         ],
     };
-    Arc::new(World::new("sim", spec, &Models::builtin()).expect("the simulation's spec is valid"))
+    let world = World::new("sim", spec, &Models::builtin()).expect("the simulation's spec is valid");
+    Arc::new(world.with_id(Some(WorldId([1; 16]))))
 }
 
 /// The chunks that users edit.

@@ -3,7 +3,7 @@
 //!
 //! The outbox learns the outcome of commands from every message, even if the replica cannot use the
 //! message, because a decision is final in any case. The replica accepts only updates that fit (R3,
-//! R10), and a healthy replica is never replaced by an older state (R12).
+//! R10), and a healthy replica is never replaced by an older state of the same history (R12).
 
 use super::{Chunk, Turn};
 use crate::event::{ChunkStatus, Event};
@@ -13,15 +13,19 @@ use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::{ApplyError, Replica};
 use driftless_schemas::proto::{self, Refresh, TrackRejectCode, outcome, request, tracked};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
-use driftless_schemas::{Hash, Quoted, Seq, Version, limits};
+use driftless_schemas::{Hash, HistoryId, Quoted, Seq, Version, limits};
 
 impl Chunk {
-    /// Handles Tracked, which begins the stream of updates and tells which of the writer's numbers
-    /// are resolved.
+    /// Handles Tracked, which names the chunk's history, begins the stream of updates, and tells
+    /// which of the writer's numbers are resolved.
     pub fn tracked(&mut self, message: &proto::Tracked, turn: &mut Turn<'_>) {
         if !self.is_track_sent {
             return;
         }
+        let Some(history) = HistoryId::from_field(&message.history) else {
+            return self.reload("the gateway sent a Tracked with a malformed history".into(), turn);
+        };
+        self.enter_history(history, turn);
         self.mark_served();
         self.stop_following();
         self.is_followed = true;

@@ -11,9 +11,11 @@ use super::ClientCore;
 use crate::chunk::{Chunk, Turn};
 use crate::connection::Phase;
 use crate::event::{Event, ReconnectReason, Socket};
+use crate::families::Families;
+use crate::history::is_other_world;
 use driftless_schemas::proto::{self, Hello, ModelRevision, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
-use driftless_schemas::{SessionId, WriterId, limits};
+use driftless_schemas::{SessionId, WorldId, WriterId, features, limits};
 
 /// The age in milliseconds after which the client replaces its session when it connects again and
 /// no number is unresolved. Servers refuse a session that is older than
@@ -23,14 +25,21 @@ const SESSION_AGE_MS: i64 = limits::SESSION_AGE_MAX_MS as i64 / 7 * 6;
 const TOKEN_RETRY_MS: u64 = 15_000;
 
 impl ClientCore {
-    /// Handles a Welcome: adopts its session, its limits, the expiry of the token, and its
-    /// families.
+    /// Handles a Welcome: adopts its session, its limits and the expiry of the token; from a
+    /// gateway also the families and the world.
     pub(super) fn welcome(&mut self, now: MonotonicMs, socket: Socket, welcome: proto::Welcome) {
         let (Some(session), Some(writer)) =
             (SessionId::from_slice(&welcome.session), WriterId::from_slice(&welcome.writer))
         else {
             return self.reconnect(now, socket, ReconnectReason::Undecodable);
         };
+        let world = WorldId::from_slice(&welcome.world_id);
+        if world.is_none() && !welcome.world_id.is_empty() {
+            return self.reconnect(now, socket, ReconnectReason::Undecodable);
+        }
+        if socket == Socket::Ingest && self.gateway.is_welcomed() && is_other_world(world, self.world) {
+            return self.reconnect(now, socket, ReconnectReason::OtherWorld);
+        }
         let was_welcomed = self.is_welcomed(socket);
         if self.session.is_some_and(|known| known != session) || self.writer.is_some_and(|known| known != writer) {
             self.forget_session(now);
@@ -46,6 +55,7 @@ impl ClientCore {
         self.writer = Some(writer);
         self.tokens_refused = 0;
         self.connection(socket).phase = Phase::Welcomed;
+        self.connection(socket).world = world;
         if let Some(limits) = &welcome.limits {
             self.connection(socket).limits(limits);
             if socket == Socket::Ingest && limits.command_bytes_max > 0 {
@@ -56,7 +66,13 @@ impl ClientCore {
         self.renewed(now, token_expires_at);
         self.events.push_back(Event::Welcomed { socket, world: welcome.world, token_expires_at });
         match socket {
-            Socket::Gateway => self.gateway_welcomed(now, welcome.families, was_welcomed),
+            Socket::Gateway => {
+                let is_new = self.enter_world(now, world);
+                self.gateway_welcomed(now, welcome.families, was_welcomed && !is_new);
+                if self.ingest.is_welcomed() && is_other_world(self.ingest.world, self.world) {
+                    self.reconnect(now, Socket::Ingest, ReconnectReason::OtherWorld);
+                }
+            }
             Socket::Ingest if !was_welcomed => {
                 let reconnect =
                     |chunk: &mut Chunk, turn: &mut Turn<'_>| chunk.outbox.reconnected(turn.now, turn.settings);
@@ -65,6 +81,20 @@ impl ClientCore {
             Socket::Ingest => {}
         }
         self.send_hello(now);
+    }
+
+    /// Adopts the world that a gateway named. Returns true if it is another world than before. Then
+    /// every chunk has another history, and the families of the old world are forgotten. The
+    /// session stays, because its numbers only rise. A gateway that names no world changes nothing,
+    /// and neither does the first one that names a world.
+    fn enter_world(&mut self, now: MonotonicMs, world: Option<WorldId>) -> bool {
+        let Some(world) = world else { return false };
+        if self.world.replace(world).is_none_or(|known| known == world) {
+            return false;
+        }
+        self.families = Families::default();
+        self.with_all(now, |chunk, turn| chunk.enter_world(turn));
+        true
     }
 
     /// Sets the timer for the next token. `token_expires_at` is the expiry of the present token in
@@ -112,6 +142,7 @@ impl ClientCore {
                     .map(|(id, revision)| ModelRevision { id: id.into(), revision })
                     .collect(),
                 session_after_ms: u64::try_from(self.session_after.0).unwrap_or_default(),
+                features: features::HISTORIES,
             };
             let connection = self.connection(socket);
             connection.phase = Phase::HelloSent;

@@ -26,7 +26,8 @@ export type ChunkEvent =
       detail?: string;
     }
   | { is: "drift"; chunk: number; version: number; expected?: string; found: string }
-  | { is: "verified"; chunk: number; version: number; hash: string };
+  | { is: "verified"; chunk: number; version: number; hash: string }
+  | { is: "history"; chunk: number; world?: string; history?: string; message: string };
 
 /** The core's events about the connections. */
 export type ConnectionEvent =
@@ -35,7 +36,7 @@ export type ConnectionEvent =
   /** The token expires soon, so the core needs a new one. */
   | { is: "token" }
   | { is: "refused"; socket: Server; code: string; message: string }
-  | { is: "reconnect"; socket: Server; reason: "dead" | "session" | "undecodable" }
+  | { is: "reconnect"; socket: Server; reason: "dead" | "session" | "undecodable" | "world" }
   | { is: "fatal"; message: string };
 
 /**

@@ -48,6 +48,23 @@ export interface ChunkEvents {
    * in the answer to `track`.
    */
   verified: { readonly version: number; readonly hash: string };
+  /**
+   * The chunk has another history than before, because part of the log was lost, or the servers
+   * serve another world. The chunk may not contain what was committed before, and its version may
+   * be lower. Commands in flight end as `unknown`, after this event; commands that were never sent
+   * are sent now. One event for each change.
+   */
+  history: {
+    /** The world's id in hex. `undefined` if the world has none. */
+    readonly world: string | undefined;
+    /**
+     * The history's id in hex. `undefined` if the world is another one and has not served the chunk
+     * yet.
+     */
+    readonly history: string | undefined;
+    /** A text for people. */
+    readonly message: string;
+  };
   status: { readonly status: ChunkStatus; readonly error: ChunkError | undefined };
 }
 
@@ -256,6 +273,10 @@ export class Chunk extends Emitter<ChunkEvents> {
       case "drift": {
         const { version, expected, found } = event;
         return this.emit("drift", { version, expected, found });
+      }
+      case "history": {
+        const { world, history, message } = event;
+        return this.emit("history", { world, history, message });
       }
       case "verified": {
         const { version, hash } = event;

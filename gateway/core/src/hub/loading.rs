@@ -162,6 +162,8 @@ impl Hub {
     }
 
     fn answer(&mut self, ask_id: u64, id: &ChunkId, ask: Ask) {
+        let Some(partition) = self.chunks.get(id).map(|chunk| chunk.partition) else { return };
+        let history = self.history(partition);
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };
@@ -173,7 +175,9 @@ impl Hub {
                     return self.rebuild(id, &e.to_string());
                 }
             },
-            Ask::Status(writer, seq) => Answer::Status(status(live.ledger.resolved(writer), &chunk.ring, writer, seq)),
+            Ask::Status(writer, seq) => {
+                Answer::Status(status(live.ledger.resolved(writer), &chunk.ring, writer, seq), history)
+            }
         };
         self.outputs.push_back(Output::Answer(ask_id, answer));
     }

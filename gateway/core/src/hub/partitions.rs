@@ -7,10 +7,24 @@ use crate::messages::Output;
 use crate::partitions::{Fault, Opened, PartitionState, Standing, Standings};
 use crate::socket::SocketId;
 use driftless_schemas::proto::TrackRejectCode;
-use driftless_schemas::{ChunkId, Partition};
+use driftless_schemas::{ChunkId, HistoryId, Partition, close, features};
 use std::collections::BTreeSet;
 
+/// The reason with which a socket is closed whose client does not know histories.
+pub(super) const HISTORY_CHANGED: &str =
+    "the history of a tracked chunk has changed: drop its replica and start again, or upgrade this client";
+
 impl Hub {
+    /// True if the socket's client compares the histories of chunks.
+    pub(super) fn knows_histories(&self, socket: SocketId) -> bool {
+        self.sockets.get(&socket).is_some_and(|socket| socket.joined.features & features::HISTORIES != 0)
+    }
+
+    /// The history of a partition, up to where the hub has read.
+    pub(super) fn history(&self, partition: Partition) -> HistoryId {
+        self.partition(partition).map(|state| state.position.history).unwrap_or_default()
+    }
+
     pub(super) fn partition(&self, partition: Partition) -> Option<&PartitionState> {
         self.partitions.get(usize::try_from(partition.0).ok()?)
     }
@@ -98,6 +112,7 @@ impl Hub {
     /// again later, and then wait for this gateway to catch up with what they have (R12).
     fn withdraw(&mut self, partition: Partition) {
         let Some(reason) = self.unavailable(partition) else { return };
+        let is_new_history = self.partition(partition).is_some_and(PartitionState::awaits_history);
         let mut ids: Vec<ChunkId> =
             self.chunks.iter().filter(|(_, chunk)| chunk.partition == partition).map(|(id, _)| id.clone()).collect();
         // The order of the map is random, and equal inputs must give equal outputs.
@@ -114,6 +129,10 @@ impl Hub {
             }
             let sockets: BTreeSet<SocketId> = chunk.trackers.into_iter().chain(chunk.waiting.into_keys()).collect();
             for socket in &sockets {
+                if is_new_history && !self.knows_histories(*socket) {
+                    self.close(*socket, close::HISTORY, HISTORY_CHANGED);
+                    continue;
+                }
                 self.reject_track(*socket, id.as_str(), TrackRejectCode::Unavailable, reason.clone());
             }
             unblocked.extend(sockets);

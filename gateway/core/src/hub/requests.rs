@@ -14,7 +14,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::world::Unplaced;
-use driftless_schemas::{ChunkId, Version, limits};
+use driftless_schemas::{ChunkId, HistoryId, Version, limits};
 use std::sync::Arc;
 
 impl Hub {
@@ -151,11 +151,20 @@ impl Hub {
     /// Answers a Track of a chunk that is loaded. R12: a client whose state is newer than the
     /// replica waits until this gateway has caught up.
     pub(super) fn track_loaded(&mut self, socket_id: SocketId, id: &ChunkId) {
+        let Some(chunk) = self.chunks.get(id) else { return };
+        let history = self.history(chunk.partition);
+        let knows = self.knows_histories(socket_id);
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let version = chunk.newest().map(|(version, _)| version);
         let Some(waiting) = chunk.waiting.get_mut(&socket_id) else { return };
-        let is_behind =
-            waiting.have.as_ref().is_some_and(|have| version.is_none_or(|version| have.version > version.0));
+        // A state of an earlier history says nothing of this one.
+        let is_of_earlier = |have: &Have| knows && HistoryId::from_field(&have.history).is_none_or(|of| of < history);
+        waiting.have.take_if(|have| is_of_earlier(have));
+        let is_ahead = |have: &Have| {
+            let is_of_later = knows && HistoryId::from_field(&have.history).is_some_and(|of| of > history);
+            is_of_later || version.is_none_or(|version| have.version > version.0)
+        };
+        let is_behind = waiting.have.as_ref().is_some_and(is_ahead);
         if is_behind && !Mutant::AnswerWhileBehind.is_on() {
             waiting.behind_since.get_or_insert(self.now);
             self.watched.insert(id.clone());
@@ -181,6 +190,8 @@ impl Hub {
     pub(super) fn answer_track(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<&Have>) {
         let Some(socket) = self.sockets.get(&socket_id) else { return };
         let writer = socket.joined.writer;
+        let Some(chunk) = self.chunks.get(id) else { return };
+        let history = self.history(chunk.partition);
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };
@@ -198,8 +209,13 @@ impl Hub {
                 return self.reject_track(socket_id, id.as_str(), TrackRejectCode::Unavailable, e);
             }
         };
-        let tracked =
-            Tracked { chunk_id: id.to_string(), version: version.0, hash: hash.to_bytes(), resolved: Some(resolved) };
+        let tracked = Tracked {
+            chunk_id: id.to_string(),
+            version: version.0,
+            hash: hash.to_bytes(),
+            resolved: Some(resolved),
+            history: history.to_field(),
+        };
         self.send_event(socket_id, event::Body::Tracked(tracked));
         for frame in frames {
             self.send(socket_id, frame);

@@ -2,11 +2,12 @@
 //! long (R12), drops idle replicas, and sends beacons.
 
 use super::Hub;
+use super::partitions::HISTORY_CHANGED;
 use crate::chunk::{Load, Waiting};
 use crate::socket::SocketId;
 use driftless_schemas::proto::{Beacon, Beacons, event};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, close};
+use driftless_schemas::{ChunkId, HistoryId, Offset, close};
 use prost::Message as _;
 
 impl Hub {
@@ -25,6 +26,8 @@ impl Hub {
     /// if the next tick must look at the chunk again.
     fn watch(&mut self, id: &ChunkId) -> bool {
         let now = self.now;
+        let Some(partition) = self.chunks.get(id).map(|chunk| chunk.partition) else { return false };
+        let history = self.history(partition);
         let Some(chunk) = self.chunks.get_mut(id) else { return false };
         let behind_max = self.settings.behind_max_ms;
         let is_late = |w: &Waiting| w.behind_since.is_some_and(|since| now.ms_since(since) >= behind_max);
@@ -34,6 +37,11 @@ impl Hub {
             self.begin_load(id);
         }
         for socket in late {
+            if history > HistoryId::FIRST && !self.knows_histories(socket) {
+                // The state is probably one of an earlier history, which this client cannot say.
+                self.close(socket, close::HISTORY, HISTORY_CHANGED);
+                continue;
+            }
             self.close(socket, close::BEHIND, "this gateway is behind what you have: connect to another one");
         }
         let Some(chunk) = self.chunks.get_mut(id) else { return false };

@@ -14,7 +14,7 @@ use driftless_schemas::access::Access;
 use driftless_schemas::proto::{Decisions, Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::world::WorldSpec;
-use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_schemas::{ChunkId, Offset, Partition, features};
 use prost::Message as _;
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ impl Eight {
     }
 
     fn fence(&mut self, partition: i32) {
-        let body = Some(Body::Fence(Fence { owner: "me".into() }));
+        let body = Some(Body::Fence(Fence { owner: "me".into(), ..Fence::default() }));
         let record = UpdatesRecord { epoch: 1, n: 0, body };
         self.input(Input::Records(Partition(partition), vec![(Offset(0), record.encode_to_vec().into())]));
     }
@@ -176,7 +176,10 @@ fn a_partition_that_cannot_be_opened_keeps_no_other_from_being_served() {
 
     // Chunks elsewhere are served, and a chunk there is refused.
     let access = Access { read: vec!["canvas/".into()], ..Access::default() };
-    eight.input(Input::Joined(SOCKET, Joined { writer: writer(1), access: access.into(), families: None }));
+    eight.input(Input::Joined(
+        SOCKET,
+        Joined { writer: writer(1), access: access.into(), families: None, features: features::HISTORIES },
+    ));
     let (here, there) = (eight.chunk_in(Partition(3)), eight.chunk_in(Partition(4)));
     eight.outputs.clear();
     eight.input(Input::Request(SOCKET, track(there.as_str(), None)));

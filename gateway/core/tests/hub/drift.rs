@@ -104,7 +104,7 @@ fn a_questions_answer_is_taken_at_one_position() {
     let mut status = |number: u64, by: u8, seq: u64| {
         gateway.ask(number, C, Ask::Status(writer(by), Seq(seq)));
         match &gateway.answers[&number] {
-            Answer::Status(status) => status.clone(),
+            Answer::Status(status, _) => status.clone(),
             other => panic!("{other:?}"),
         }
     };

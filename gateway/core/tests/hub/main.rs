@@ -9,6 +9,7 @@ mod beacons;
 mod behind;
 mod drift;
 mod degraded;
+mod histories;
 
 use driftless_gateway_core::Settings;
 use driftless_scenes::gateway::*;

@@ -44,7 +44,7 @@ fn a_client_that_resumes_from_an_evicted_version_gets_a_chunk() {
     let mut gateway = all(&log, set);
     gateway.tracker(&log, writer(2), C);
     let socket = gateway.join(writer(3));
-    let have = Have { version: 1, hash: log.hashes[&(id(C), 1)].to_bytes() };
+    let have = Have { version: 1, hash: log.hashes[&(id(C), 1)].to_bytes(), ..Have::default() };
     gateway.request(socket, track(C, Some(have)));
     assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
 }

@@ -39,16 +39,16 @@ fn a_client_gets_missing_updates_for_a_known_state_and_a_chunk_for_an_unknown_on
     let newest = log.have(C);
     let mut gateway = all(&log, settings());
     gateway.tracker(&log, writer(2), C);
-    let other = Have { version: 3, hash: Hash::of(b"?").to_bytes() };
-    let same = Have { version: 5, hash: Hash::of(b"?").to_bytes() };
-    let zero = Have { version: 0, hash: log.fresh(&id(C)).replica.hash().to_bytes() };
+    let other = Have { version: 3, hash: Hash::of(b"?").to_bytes(), ..Have::default() };
+    let same = Have { version: 5, hash: Hash::of(b"?").to_bytes(), ..Have::default() };
+    let zero = Have { version: 0, hash: log.fresh(&id(C)).replica.hash().to_bytes(), ..Have::default() };
     for (have, expected) in [
         (Some(newest), &["tracked 5"][..]),
         (Some(have), &["tracked 5", "updates 4-4", "updates 5-5"]),
         (Some(other), &["tracked 5", "chunk 5"]),
         (Some(same), &["tracked 5", "chunk 5"]),
         (Some(zero), &["tracked 5", "chunk 5"]),
-        (Some(Have { version: 4, hash: vec![1; 3].into() }), &["tracked 5", "chunk 5"]),
+        (Some(Have { version: 4, hash: vec![1; 3].into(), ..Have::default() }), &["tracked 5", "chunk 5"]),
         (None, &["tracked 5", "chunk 5"]),
     ] {
         let socket = gateway.join(writer(3));
@@ -94,7 +94,7 @@ fn the_stored_snapshot_is_sent_unchanged_with_the_updates_after_it() {
     // A client with an older state gets whichever is smaller, too.
     let three = gateway.join(writer(2));
     let have = snapshot.loaded();
-    gateway.request(three, track(C, Some(Have { version: 3, hash: have.stored.hash.to_bytes() })));
+    gateway.request(three, track(C, Some(Have { version: 3, hash: have.stored.hash.to_bytes(), ..Have::default() })));
     assert_eq!(gateway.got(&log, three), ["tracked 17", "chunk 17"]);
     write(&mut log, &mut owner, C, writer(1), &["c"]);
     gateway.read(&log, usize::MAX);

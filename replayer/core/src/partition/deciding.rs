@@ -6,7 +6,7 @@ use crate::commands::{self, Ask};
 use crate::guard::Calls;
 use crate::messages::{End, Output, Stats};
 use crate::outbox::Open;
-use crate::progress::{BatchId, BatchPart, Progress};
+use crate::progress::{self, BatchId, BatchPart, Progress};
 use crate::resident::Resident;
 use crate::slots::{State, Waiting};
 use crate::working::Call;
@@ -16,7 +16,7 @@ use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::Place;
 use driftless_schemas::proto::{mark::Outcome, updates_record::Body};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, Partition, Version, limits};
+use driftless_schemas::{ChunkId, Offset, Partition, Print, Version, limits};
 
 const MODEL_FAULT: &str = "the model failed on it";
 
@@ -27,7 +27,8 @@ impl PartitionCore {
             return;
         }
         self.see_commands(last.0.next());
-        let batch = self.progress.begin(first.0, last.0.next(), records.len());
+        let next = progress::Place { offset: last.0.next(), print: Some(Print::of(&last.1)) };
+        let batch = self.progress.begin(first.0, next, records.len());
         let mut touched = Vec::new();
         for (offset, value) in records {
             if Mutant::SkipByPartition.is_on() && self.recovery.has_decided(offset) {

@@ -298,7 +298,7 @@ impl PartitionCore {
             if low >= history.own_from {
                 return self.give_history_up("the log begins after it", now);
             }
-            history.position = Position { offset: low, ..Position::START };
+            history.position = Position { offset: low, history: history.position.history, ..Position::START };
             self.outputs.push_back(Output::ReadHistory(low));
         }
     }

@@ -121,6 +121,7 @@ impl PartitionCore {
         let bound = self.chunks.loading_mut(chunk).and_then(|(_, loading)| loading.bound);
         resident.dirty = bound.filter(|_| decisions > 0).map(|bound| Dirty { bound, since: now, decisions });
         let is_dirty = resident.dirty.is_some();
+        resident.is_urgent |= is_dirty && self.recovery.is_urgent();
         let Some(loading) = self.chunks.go_live(chunk, Box::new(resident)) else { return };
         if !is_dirty {
             self.chunks.mark_stored(chunk);

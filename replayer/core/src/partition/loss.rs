@@ -1,9 +1,10 @@
 //! Handles reads of offsets that the log does not hold.
 //!
 //! Either retention has deleted records while the partition had no owner, or the index belongs to
-//! another log. In the first case, an operator may accept that the records are lost
+//! another log. If commands are deleted, an operator may accept that
 //! ([`Settings::accept_loss`](crate::Settings::accept_loss)). Otherwise the ownership ends, and its
-//! error names the offsets.
+//! error names the offsets. A loss of records of `updates` is accepted when an ownership begins
+//! ([`PartitionCore::with_loss`]), because its fence then begins a new history.
 
 use super::{PartitionCore, Phase};
 use crate::messages::{End, OutOfRange, Output, Stream};
@@ -18,10 +19,6 @@ impl PartitionCore {
             // The log is only being read again for one chunk. That reading goes on at the new
             // beginning of the log, and no ownership ends because of it.
             Stream::History if is_cut => self.history_is_cut(low, now),
-            Stream::Updates if is_accepted && self.phase == Phase::Recovering => {
-                self.outputs.push_back(Output::LossAccepted(range));
-                self.continue_recovery_at(low);
-            }
             // Recovery had read the own fence before the shell reported the cut. So it needs no
             // more of the log.
             Stream::Updates if is_cut && self.phase != Phase::Recovering => {}

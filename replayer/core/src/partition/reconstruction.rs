@@ -87,8 +87,8 @@ impl PartitionCore {
     fn stay_stuck(&mut self, chunk: ChunkId, reason: &str) {
         self.give_up_loading(&chunk);
         let way_out = match self.settings.accept_loss {
-            true => "no older content is left to go on with",
-            false => "start this replayer once with --accept-loss to go on with an older content",
+            true => "no older content is left to go on with".to_owned(),
+            false => format!("`driftless recover apply --chunk {chunk}` goes on with an older content"),
         };
         let reason = format!("its lost object cannot be made again: {reason}; {way_out}");
         self.outputs.push_back(Output::Stuck(chunk, reason));

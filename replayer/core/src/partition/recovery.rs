@@ -9,7 +9,7 @@
 
 use super::{PartitionCore, Phase};
 use crate::guard::{Calls, RestoreError};
-use crate::messages::{End, Output};
+use crate::messages::{AcceptedLoss, End, OutOfRange, Output, Stream, own_id};
 use crate::recovered::{Recovered, read_record};
 use crate::working::Call;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Epoch, Offset};
+use driftless_schemas::{ChunkId, Epoch, Offset, WorldId};
 
 /// How far recovery has read `updates`, and the offset from which `commands` is read afterwards.
 pub(super) struct Recovery {
@@ -26,6 +26,11 @@ pub(super) struct Recovery {
     /// True if epoch and n at `reading` are unknown, because earlier records are lost. They are
     /// then taken from the next record.
     is_adopting: bool,
+    /// True if the log is known to be this world's: the checkpoint describes a part of it, or a
+    /// fence has named the world.
+    is_log_known: bool,
+    /// The loss that this ownership accepts.
+    loss: Option<AcceptedLoss>,
     commands_from: Offset,
     /// The owner text of the own fence.
     owner: String,
@@ -35,9 +40,36 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub fn new(start: Position, commands_from: Offset, owner: &str) -> Self {
+    /// Recovery begins at `start`, or, after a loss, where the log begins now. In the second case
+    /// the records below are lost, and so epoch and n are unknown.
+    pub fn new(start: Position, loss: Option<AcceptedLoss>, commands_from: Offset, owner: &str) -> Self {
         let owner = owner.to_owned();
-        Self { reading: start, is_adopting: false, commands_from, owner, decided_through: Offset::NONE }
+        let from = loss.and_then(|loss| loss.updates_from);
+        let reading = match from {
+            None => start,
+            Some(from) => Position { offset: from, history: start.history, ..Position::START },
+        };
+        let (is_adopting, is_log_known) = (from.is_some(), start.epoch > Epoch(0));
+        Self { reading, loss, is_adopting, is_log_known, commands_from, owner, decided_through: Offset::NONE }
+    }
+
+    /// Compares the offset of the own fence with the next offset to read. If it is lower, the log
+    /// ends before the offset at which recovery began: the fence itself has made the log long
+    /// enough for the reader, which would wait for ever.
+    pub fn passed_by(&self, fence: Option<Offset>) -> Option<OutOfRange> {
+        let (wanted, high) = (self.reading.offset, fence?.next());
+        (high <= wanted).then_some(OutOfRange { stream: Stream::Updates, wanted, low: Offset(0), high })
+    }
+
+    /// The next offset of `updates` to read.
+    pub fn next(&self) -> Offset {
+        self.reading.offset
+    }
+
+    /// True if chunks that recovery has folded are stored at once. Until they are, the checkpoint
+    /// cannot pass the fence that begins the new history, and gateways wait for that.
+    pub fn is_urgent(&self) -> bool {
+        self.loss.is_some()
     }
 
     fn is_own_fence(&self, epoch: Epoch, record: &UpdatesRecord) -> bool {
@@ -51,15 +83,12 @@ impl Recovery {
     }
 }
 
-impl PartitionCore {
-    /// Continues recovery at `low`, where the log begins now. The records below `low` are lost, and
-    /// so epoch and n at `low` are unknown.
-    pub(super) fn continue_recovery_at(&mut self, low: Offset) {
-        self.recovery.reading = Position { offset: low, ..Position::START };
-        self.recovery.is_adopting = true;
-        self.outputs.push_back(Output::ReadUpdates(low));
-    }
+/// True if `commands` is another topic from this fence on.
+fn takes_up_commands(fence: &UpdatesRecord) -> bool {
+    matches!(&fence.body, Some(Body::Fence(fence)) if fence.commands_anew)
+}
 
+impl PartitionCore {
     pub(super) fn recover(&mut self, records: Vec<(Offset, Bytes)>, now: MonotonicMs) {
         for (offset, value) in records {
             if self.phase != Phase::Recovering {
@@ -78,13 +107,29 @@ impl PartitionCore {
             let before = Position { offset, ..*reading };
             let epoch = self.trail.epoch();
             let validity = reading.judge(offset, &record);
-            let current = reading.epoch;
+            let (current, history) = (reading.epoch, reading.history);
             match validity {
-                Validity::Fence if self.recovery.is_own_fence(epoch, &record) => self.begin_running(),
+                Validity::Fence if self.recovery.is_own_fence(epoch, &record) => {
+                    match self.recovery.loss.filter(|loss| loss.history != history) {
+                        None => self.begin_running(),
+                        Some(loss) => {
+                            let (history, current) = (loss.history, history);
+                            return self.end(End::HistoryTooOld { epoch, history, current });
+                        }
+                    }
+                }
                 Validity::Invalid if self.recovery.is_own_fence(epoch, &record) => {
                     return self.end(End::FenceInvalid { epoch, offset, current });
                 }
-                Validity::Fence | Validity::Invalid => {}
+                Validity::Fence => {
+                    if let Err(end) = self.recognise_world(offset, &record) {
+                        return self.end(end);
+                    }
+                    if takes_up_commands(&record) && history > before.history {
+                        return self.end(End::IndexTooOld { offset });
+                    }
+                }
+                Validity::Invalid => {}
                 // The own fence cannot be valid any more. Reading goes on, because the own fence
                 // shows the highest epoch, above which the next claim must be.
                 Validity::Valid if current >= epoch => {}
@@ -97,11 +142,24 @@ impl PartitionCore {
         }
     }
 
+    /// Checks the first valid fence that names a world. If the index knows the log already, a fence
+    /// of another world is no more than a foreign fence.
+    fn recognise_world(&mut self, offset: Offset, record: &UpdatesRecord) -> Result<(), End> {
+        let Some(Body::Fence(fence)) = &record.body else { return Ok(()) };
+        let Some(found) = WorldId::from_slice(&fence.world_id) else { return Ok(()) };
+        if !std::mem::replace(&mut self.recovery.is_log_known, true) && Some(found) != self.world.id() {
+            return Err(End::AnotherWorld { offset, found, own: own_id(self.world.id()) });
+        }
+        Ok(())
+    }
+
     fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now: MonotonicMs) -> Result<(), End> {
         let offset = before.offset;
         let unreadable = |reason| End::Unreadable { offset, reason };
         let Some((chunk, recovered)) = Recovered::read(record).map_err(unreadable)? else { return Ok(()) };
-        self.marks.note(offset, &chunk, &recovered)?;
+        if self.mending.is_none() {
+            self.marks.note(offset, &chunk, &recovered)?;
+        }
         let Recovery { decided_through, commands_from, .. } = &mut self.recovery;
         *decided_through = recovered.sources().last().unwrap_or(Offset::NONE).max(*decided_through);
         self.model_faults.discarded(recovered.model_faults().filter(|offset| *offset >= *commands_from));
@@ -142,6 +200,7 @@ impl PartitionCore {
         let (news, lost) = (resident.folded.decisions - decisions_before, resident.folded.lost - lost_before);
         if news > 0 {
             resident.mark_dirty(before, now, news);
+            resident.is_urgent |= self.recovery.is_urgent();
             self.chunks.mark_unstored(chunk);
         }
         if lost > 0 {
@@ -154,6 +213,13 @@ impl PartitionCore {
         self.chunks.forget_recovered();
         self.trail.anchor(self.recovery.reading);
         self.phase = Phase::Running;
+        if let Some(chunks) = &self.mending {
+            let placed = chunks.iter().filter_map(|chunk| Some((chunk.clone(), self.world.place(chunk).ok()?)));
+            for (chunk, place) in placed.collect::<Vec<_>>() {
+                self.use_slot(&chunk, place);
+            }
+            return;
+        }
         self.outputs.push_back(Output::ReadCommands(self.recovery.commands_from));
         self.prove_marks(self.recovery.commands_from);
     }

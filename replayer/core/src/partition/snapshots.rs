@@ -129,15 +129,21 @@ impl PartitionCore {
             }
             true
         });
+        let next = match Mutant::CheckpointBeforeAck.is_on() {
+            true => self.progress.read_up_to(),
+            false => self.progress.commands_next(),
+        };
+        let world = self.world.id();
         let checkpoint = Checkpoint {
             epoch: self.trail.epoch(),
-            commands_next: match Mutant::CheckpointBeforeAck.is_on() {
-                true => self.progress.read_up_to(),
-                false => self.progress.commands_next(),
-            },
+            commands_next: next.offset,
             updates_low: low.offset,
             updates_low_epoch: low.epoch,
             updates_low_n: low.n,
+            history: low.history,
+            world,
+            // Version 0.1.0 cannot read a checkpoint with a print.
+            commands_print: next.print.filter(|_| world.is_some()),
         };
         // A chunk that cannot be loaded may be a sign that the index is not this owner's any more.
         // If it is not, the write fails, and the next owner opens the index anew.

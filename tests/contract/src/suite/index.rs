@@ -297,6 +297,7 @@ pub async fn entries_and_checkpoint_survive_reopening(subject: &dyn Indexes) {
             updates_low: Offset(90 * round as i64),
             updates_low_epoch: Epoch(round),
             updates_low_n: round * 7,
+            ..Checkpoint::default()
         };
         let entries: Vec<_> = (0..30).filter(|n| n % round == 0).map(|n| (chunk(n as i32), entry(round))).collect();
         owner.write(&expected, &entries).await.unwrap();

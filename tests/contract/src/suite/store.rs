@@ -50,7 +50,7 @@ pub async fn r7_a_part_of_a_pack_is_verified_as_a_whole_object_is(place: &Place)
 }
 
 fn world(revision: u32, name: &str) -> StoredWorld {
-    StoredWorld { revision, spec: WorldSpec { name: name.into(), ..WorldSpec::dev() } }
+    StoredWorld { revision, spec: WorldSpec { name: name.into(), ..WorldSpec::dev() }, id: None }
 }
 
 fn is_raced(result: &Result<(), Error>, place: &Place) -> bool {

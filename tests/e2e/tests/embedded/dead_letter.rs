@@ -136,8 +136,10 @@ async fn r8_what_was_put_aside_is_replayed_once_and_by_its_numbers() {
     edit(&dev, set(5, 8)).await;
     dev.stop().await;
     std::fs::write(&file, toml::to_string_pretty(&whole).unwrap()).unwrap();
-    let stored = serde_json::to_string(&StoredWorld { revision: 2, spec: whole.clone() }).unwrap();
-    std::fs::write(dev.data().join("store/world.json"), stored).unwrap();
+    let world_json = dev.data().join("store/world.json");
+    let old: StoredWorld = serde_json::from_str(&std::fs::read_to_string(&world_json).unwrap()).unwrap();
+    let stored = serde_json::to_string(&StoredWorld { revision: 2, spec: whole.clone(), ..old }).unwrap();
+    std::fs::write(world_json, stored).unwrap();
     let world = World::new("the test's world", whole, &Models::builtin()).unwrap();
     let count = async || {
         let log = tokio::task::block_in_place(|| SqliteLog::open(&db)).unwrap();

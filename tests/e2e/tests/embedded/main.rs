@@ -8,6 +8,7 @@ mod drift;
 mod http_api;
 mod painting;
 mod python_client;
+mod recover;
 mod startup;
 mod tls;
 mod tools;

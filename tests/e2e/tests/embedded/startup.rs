@@ -122,7 +122,7 @@ async fn a_replayer_that_cannot_recover_a_partition_says_why() {
     }
     let data = data.display().to_string();
     let flags = ["dev", "--data", &data, "--http", "127.0.0.1:0"];
-    fails(&flags, &["error: the replayer cannot decide: ", "ERROR", "Retention was shorter", "is wanted"]).await;
+    fails(&flags, &["error: the replayer cannot decide: ", "ERROR", "driftless recover plan"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,7 +168,7 @@ async fn a_broker_that_is_not_there_is_named() {
     let of = |first: &[&'static str]| [first, &nobody[..]].concat();
     fails(&of(&["init"]), &["127.0.0.1:1", "check that the brokers run"]).await;
     // The test writes the world by hand, so that the services get as far as opening the log.
-    let stored = driftless_schemas::world::StoredWorld { revision: 1, spec: WorldSpec::dev() };
+    let stored = driftless_schemas::world::StoredWorld { revision: 1, spec: WorldSpec::dev(), id: None };
     std::fs::write(folder.path().join("store/world.json"), serde_json::to_string(&stored).unwrap()).unwrap();
     for service in ["ingest", "replayer", "gateway"] {
         let mut all = of(&[service]);

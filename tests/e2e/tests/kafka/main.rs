@@ -3,6 +3,7 @@
 
 mod dead_letter;
 mod outages;
+mod remade;
 mod startup;
 mod storage;
 

@@ -61,7 +61,7 @@ async fn put_world(deployment: &Deployment, spec: &WorldSpec) {
             s3 = s3.with_config(key, value);
         }
     }
-    let stored = driftless_schemas::world::StoredWorld { revision: 2, spec: spec.clone() };
+    let stored = driftless_schemas::world::StoredWorld { revision: 2, spec: spec.clone(), id: None };
     let bytes = serde_json::to_vec(&stored).unwrap();
     let path = object_store::path::Path::from(prefix).join("world.json");
     s3.build().unwrap().put(&path, bytes.into()).await.unwrap();

@@ -198,6 +198,7 @@ impl World {
                     version: near(script),
                     hash: self.hash(chunk, script),
                     resolved,
+                    history: draw_id(script),
                 })
             }
             6 => {
@@ -252,6 +253,7 @@ impl World {
                 ..proto::Limits::default()
             });
         }
+        welcome.world_id = draw_id(script);
         if script.rarely(16) {
             welcome.writer = Bytes::copy_from_slice(script.short());
         }
@@ -298,6 +300,17 @@ impl World {
             (1, _) | (_, None) => Bytes::from(vec![script.u8(); 32]),
             (_, Some(hash)) => hash.to_bytes(),
         }
+    }
+}
+
+/// Draws the id of a world or of a history. Most ids are empty, so that most events belong to one
+/// history.
+fn draw_id(script: &mut Reader<'_>) -> Bytes {
+    match script.below(16) {
+        0 => Bytes::from(vec![1; 16]),
+        1 => Bytes::from(vec![2; 16]),
+        2 => Bytes::copy_from_slice(script.short()),
+        _ => Bytes::new(),
     }
 }
 

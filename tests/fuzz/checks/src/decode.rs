@@ -190,7 +190,8 @@ fn updates_record(bytes: Bytes) {
     {
         assert_eq!(sorted(&bytes), sorted(&record.encode_to_vec()), "an unknown field went unnoticed");
     }
-    let mut position = Position { offset: Offset(3), epoch: record.epoch.into(), n: record.n.saturating_sub(1) };
+    let mut position =
+        Position { offset: Offset(3), epoch: record.epoch.into(), n: record.n.saturating_sub(1), ..Position::START };
     position.judge(Offset(3), &record);
     if let Some(updates_record::Body::Decisions(decisions)) = record.body
         && let (Ok(updates), Ok(chunk)) = (read_updates(&decisions), decisions.chunk_id.parse())

@@ -193,7 +193,15 @@ impl ArbitraryPeers {
                     _ => Access { read: vec!["tape/".into(), "map/".into(), "nowhere/".into()], ..Access::default() },
                 };
                 let families = script.rarely(8).then(|| BTreeSet::from(["map".to_owned()]));
-                self.input(Input::Joined(socket, Joined { writer: writer(script), access: access.into(), families }));
+                self.input(Input::Joined(
+                    socket,
+                    Joined {
+                        writer: writer(script),
+                        access: access.into(),
+                        families,
+                        features: u32::from(script.rarely(2)),
+                    },
+                ));
             }
             10 => {
                 let access = Access { read: vec![script.pick(&["tape/", "map/"]).into()], ..Access::default() };
@@ -248,10 +256,12 @@ impl ArbitraryPeers {
                 let have = script.rarely(2).then(|| {
                     let truth = chunk_id.parse().ok().and_then(|id: ChunkId| self.truth.get_mut(&id));
                     match truth {
-                        Some(live) if !script.rarely(3) => {
-                            Have { version: live.replica.version().0, hash: live.replica.hash().to_bytes() }
-                        }
-                        _ => Have { version: script.number(), hash: hash(script) },
+                        Some(live) if !script.rarely(3) => Have {
+                            version: live.replica.version().0,
+                            hash: live.replica.hash().to_bytes(),
+                            ..Have::default()
+                        },
+                        _ => Have { version: script.number(), hash: hash(script), ..Have::default() },
                     }
                 });
                 *sent_chunk = SentChunk { have: have.as_ref().map(|have| have.version), ..SentChunk::default() };

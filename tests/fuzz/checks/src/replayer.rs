@@ -131,6 +131,7 @@ impl ArbitraryPeers {
             updates_low: Offset(updates_low),
             updates_low_epoch: Epoch(4),
             updates_low_n: script.number(),
+            ..Checkpoint::default()
         };
         let core = PartitionCore::new(Arc::clone(&WORLD), PARTITION, "fuzz", checkpoint, settings, MonotonicMs(0));
         Self {
@@ -367,7 +368,7 @@ impl ArbitraryPeers {
         let chunk_id = self.chunk(script);
         let body = match script.below(8) {
             0 => return script.long(),
-            1 => Body::Fence(Fence { owner: "x".into() }),
+            1 => Body::Fence(Fence { owner: "x".into(), ..Fence::default() }),
             2 => Body::SnapshotStored(SnapshotStored {
                 chunk_id,
                 r#ref: (!script.rarely(16)).then(|| notice_ref(script)),

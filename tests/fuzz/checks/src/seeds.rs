@@ -102,7 +102,7 @@ fn decode() -> Vec<(String, Vec<u8>)> {
     }
     add("world_toml", "town", WORLD.as_bytes());
     let spec = driftless_schemas::world::WorldSpec::dev();
-    let stored = driftless_schemas::world::StoredWorld { revision: 1, spec };
+    let stored = driftless_schemas::world::StoredWorld { revision: 1, spec, id: None };
     add("world_json", "dev", serde_json::to_string(&stored).unwrap().as_bytes());
     let mut grid = b"DLG1\x04\0\x03\0\x02\0\0\0".to_vec();
     grid.extend_from_slice(&[0; 48]);

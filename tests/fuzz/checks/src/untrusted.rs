@@ -127,6 +127,7 @@ fn request(script: &mut Reader<'_>) -> request::Body {
                 })
                 .collect(),
             session_after_ms: script.number(),
+            features: script.below(3) as u32,
         }),
         1 => request::Body::Renew(proto::Renew { token: token(script) }),
         2 => request::Body::Ping(proto::Ping { nonce: script.number() }),

@@ -5,9 +5,14 @@
 use driftless_fuzz_checks::{Check, TARGETS, seeds};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 /// The number of mutated seeds and random scripts that run for each target.
 const MUTATIONS: u64 = 200;
+
+/// Held by each test: the checks measure the memory of the whole process, so no two tests may run
+/// at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn check_input(target: &str, check: Check, name: &str, input: &[u8]) {
     let checked = catch_unwind(AssertUnwindSafe(|| check(input)));
@@ -16,6 +21,7 @@ fn check_input(target: &str, check: Check, name: &str, input: &[u8]) {
 
 #[test]
 fn every_seed_holds() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (target, check) in TARGETS {
         let seeds = seeds::of(target);
         assert!(seeds.len() >= 20, "{target} has {} seeds", seeds.len());
@@ -27,6 +33,7 @@ fn every_seed_holds() {
 
 #[test]
 fn every_input_that_the_fuzzer_found_holds() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = seeds::root().join("tests/fuzz/regressions");
     for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let target = entry.file_name().unwrap().to_string_lossy().into_owned();
@@ -40,6 +47,7 @@ fn every_input_that_the_fuzzer_found_holds() {
 
 #[test]
 fn mutated_seeds_and_random_scripts_hold() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (number, (target, check)) in (0..).zip(TARGETS) {
         let seeds = seeds::of(target);
         for i in 0..MUTATIONS {
@@ -62,6 +70,7 @@ fn mutated_seeds_and_random_scripts_hold() {
 /// Each target has a libFuzzer program, and each program belongs to a target.
 #[test]
 fn libfuzzer_knows_every_target() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let files = fs::read_dir(seeds::root().join("tests/fuzz/fuzz_targets")).unwrap();
     let mut names: Vec<String> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();

@@ -105,7 +105,12 @@ impl LogPosition {
     }
 
     fn position(self) -> Position {
-        Position { offset: Offset(self.offset.into()), epoch: Epoch(self.epoch.into()), n: self.n.into() }
+        Position {
+            offset: Offset(self.offset.into()),
+            epoch: Epoch(self.epoch.into()),
+            n: self.n.into(),
+            ..Position::START
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::world::id;
 use bytes::Bytes;
 use driftless_chunk::replica::Replica;
 use driftless_schemas::proto::{self, Have, TrackRejectCode, Updates, event, outcome, request, tracked};
-use driftless_schemas::{ChunkId, Hash, Version, WriterId, format, limits};
+use driftless_schemas::{ChunkId, Hash, HistoryId, Version, WriterId, format, limits};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ pub struct ClientChunk {
     /// For each command number of the client that is resolved: true if the command was committed.
     pub known: BTreeMap<u64, bool>,
     pub rejected: Option<i32>,
+    /// The history that the last Tracked has named.
+    pub history: HistoryId,
 }
 
 impl ClientChunk {
@@ -56,7 +58,7 @@ impl ClientChunk {
 
     pub fn have(&mut self) -> Option<Have> {
         let replica = self.replica.as_mut()?;
-        Some(Have { version: replica.version().0, hash: replica.hash().to_bytes() })
+        Some(Have { version: replica.version().0, hash: replica.hash().to_bytes(), ..Have::default() })
     }
 
     fn learn(&mut self, seq: u64, is_committed: bool) {
@@ -136,6 +138,7 @@ impl Client {
         assert!(held.is_asked, "Tracked for a chunk that the client does not track");
         assert!(held.version().is_none_or(|version| version <= t.version), "R12: back in time");
         held.is_followed = true;
+        held.history = HistoryId::from_field(&t.history).expect("a history");
         held.target = Some((t.version, Hash::from_slice(&t.hash).unwrap()));
         check_resolved(log, held, &chunk, writer, t);
     }

@@ -11,7 +11,7 @@ use driftless_schemas::proto::{
     Decisions, Fence, Have, SnapshotStored, Updates, UpdatesRecord, mark, updates_record::Body,
 };
 use driftless_schemas::stored::{Location, StoredRef};
-use driftless_schemas::{ChunkId, Hash, Offset, Seq, WriterId};
+use driftless_schemas::{ChunkId, Hash, HistoryId, Offset, Seq, WriterId};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Log {
 
     pub fn have(&mut self, chunk: &str) -> Have {
         let (version, hash) = self.newest(chunk);
-        Have { version, hash: hash.to_bytes() }
+        Have { version, hash: hash.to_bytes(), ..Have::default() }
     }
 
     /// Appends a writer's next command to `commands`, and returns its number.
@@ -154,9 +154,15 @@ impl Log {
     }
 
     pub fn owner(&mut self) -> Owner {
+        self.owner_with(HistoryId::FIRST)
+    }
+
+    /// An owner whose fence begins a history, unless it is the first one.
+    pub fn owner_with(&mut self, history: HistoryId) -> Owner {
         self.epochs += 1;
         let owner = Owner { epoch: self.epochs, n: 0, live: self.truth.clone() };
-        let body = Some(Body::Fence(Fence { owner: "me".into() }));
+        let fence = Fence { owner: "me".into(), history: history.to_field(), ..Fence::default() };
+        let body = Some(Body::Fence(fence));
         self.append(&UpdatesRecord { epoch: owner.epoch, n: 0, body });
         owner
     }

@@ -12,7 +12,7 @@ use driftless_schemas::access::Access;
 use driftless_schemas::proto::request;
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, Version, WriterId};
+use driftless_schemas::{ChunkId, Offset, Version, WriterId, features};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -147,10 +147,15 @@ impl Gateway {
     }
 
     pub fn join_with(&mut self, writer: WriterId, access: Access, families: Option<BTreeSet<String>>) -> SocketId {
+        self.join_as(Joined { writer, access: access.into(), families, features: features::HISTORIES })
+    }
+
+    /// Adds a client with this identity.
+    pub fn join_as(&mut self, joined: Joined) -> SocketId {
         self.next_socket += 1;
         let socket = SocketId(self.next_socket);
-        self.clients.insert(socket, Client::new(writer));
-        self.input(Input::Joined(socket, Joined { writer, access: access.into(), families }));
+        self.clients.insert(socket, Client::new(joined.writer));
+        self.input(Input::Joined(socket, joined));
         socket
     }
 

@@ -241,6 +241,9 @@ impl Scene {
                         End::Index { .. } => assert!(owner.was_failed || newest > owner.epoch, "{end}"),
                         End::Reread { .. } => assert!(owner.was_away, "{end}"),
                         End::NotCounted { .. }
+                        | End::HistoryTooOld { .. }
+                        | End::IndexTooOld { .. }
+                        | End::AnotherWorld { .. }
                         | End::Unreadable { .. }
                         | End::ImpossibleMark { .. }
                         | End::OutOfRange(_)

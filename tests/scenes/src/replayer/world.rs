@@ -9,7 +9,7 @@ use driftless_schemas::proto::{
     map_command, map_guard,
 };
 use driftless_schemas::world::{FamilySpec, WorldSpec};
-use driftless_schemas::{ChunkId, Partition, WriterId};
+use driftless_schemas::{ChunkId, Partition, WorldId, WriterId};
 use prost::Message;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub fn world() -> Arc<World> {
             region: 0,
         }],
     };
-    Arc::new(World::new("lab", spec, &Models::builtin()).unwrap())
+    Arc::new(World::new("lab", spec, &Models::builtin()).unwrap().with_id(Some(WorldId([1; 16]))))
 }
 
 /// A chunk of the scene's partition.

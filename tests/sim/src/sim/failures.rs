@@ -300,7 +300,7 @@ impl Sim {
         let p = self.restores.below(self.log.updates.len());
         self.oracle.check_log(&self.log)?;
         let (epoch, n) = self.oracle.position(p);
-        let fence = Body::Fence(Fence { owner: "another program".into() });
+        let fence = Body::Fence(Fence { owner: "another program".into(), ..Fence::default() });
         let above = self.restores.below(3) as u64;
         let (epoch, n, body) = match self.restores.below(3) {
             0 => (epoch + 1 + above, 0, fence),

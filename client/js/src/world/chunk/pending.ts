@@ -18,8 +18,8 @@ export type Outcome =
   /** The command was cancelled, and was not committed. */
   | { readonly kind: "withdrawn" }
   /**
-   * The outcome cannot be found out: the user lost access, or the server forgot the command, before
-   * the client could ask.
+   * The outcome cannot be found out: the user lost access, the server forgot the command, or the
+   * chunk's history changed, before the client could ask. `detail` says why.
    */
   | { readonly kind: "unknown"; readonly detail: string };
 

@@ -34,6 +34,8 @@ struct Member {
     told: Vec<String>,
     /// The number of drifts that the client has reported since the last `corrupt` step.
     drifts: usize,
+    /// The number of times that the client has reported another history.
+    histories: u64,
 }
 
 /// A command that a step submitted.
@@ -47,7 +49,8 @@ struct Edit {
 }
 
 impl Member {
-    /// Records the outcomes and drifts that the client has reported since the last call.
+    /// Records the outcomes, drifts and changes of history that the client has reported since the
+    /// last call.
     fn listen(&mut self) {
         loop {
             match self.events.try_recv() {
@@ -55,6 +58,7 @@ impl Member {
                     self.told.push(members(&outcome)["outcome"].as_str().expect("a text").to_owned())
                 }
                 Ok(Event::Drift { .. }) => self.drifts += 1,
+                Ok(Event::HistoryChanged { .. }) => self.histories += 1,
                 Ok(_) => {}
                 Err(broadcast::error::TryRecvError::Lagged(n)) => panic!("{n} events were missed"),
                 Err(_) => return,
@@ -169,7 +173,7 @@ async fn join(dev: &Dev, name: &str, read: &[&str], write: &[&str]) -> Member {
     let client = Client::start(settings);
     let events = client.events();
     client.connected().await.expect("it may connect");
-    Member { client, wire, chunks: BTreeMap::new(), events, told: Vec::new(), drifts: 0 }
+    Member { client, wire, chunks: BTreeMap::new(), events, told: Vec::new(), drifts: 0, histories: 0 }
 }
 
 /// Encodes a step's command, which is the JSON form of a model's command.

@@ -19,7 +19,7 @@ const VERBS: [(&str, &[&str]); 24] = [
     ("converge", &["chunk", "version"]),
     ("cell", &["chunk", "at", "is"]),
     ("entry", &["chunk", "key", "is"]),
-    ("told", &["outcomes"]),
+    ("told", &["outcomes", "histories"]),
     ("cut", &["server", "at", "until_admitted"]),
     ("admit", &[]),
     ("hold", &["event"]),
@@ -28,7 +28,7 @@ const VERBS: [(&str, &[&str]); 24] = [
     ("put_off", &["seqs", "after_ms"]),
     ("await", &["event", "count"]),
     ("kill", &[]),
-    ("start", &[]),
+    ("start", &["fresh"]),
 ];
 
 /// A step whose verb and members are known.

@@ -90,9 +90,10 @@ pub async fn run(story: &mut Story, dev: &mut Dev, step: &Step) {
         }
         "told" => {
             let wanted: Vec<String> = step.texts("outcomes").into_iter().map(str::to_owned).collect();
+            let histories = step.get("histories").map_or(0, |_| step.number("histories"));
             let member = story.member(step.name());
             member.listen();
-            assert_eq!(member.told, wanted);
+            assert_eq!((&member.told, member.histories), (&wanted, histories));
         }
         "cut" => {
             let bars = step.get("until_admitted") == Some(&true.into());
@@ -107,7 +108,12 @@ pub async fn run(story: &mut Story, dev: &mut Dev, step: &Step) {
         }
         "await" => happen(story, step).await,
         "kill" => dev.kill(),
-        "start" => dev.start().await,
+        "start" => {
+            if step.get("fresh") == Some(&true.into()) {
+                dev.forget_world();
+            }
+            dev.start().await;
+        }
         verb => unreachable!("{verb} is known, and nothing is done"),
     }
 }

@@ -28,7 +28,7 @@ impl Scene {
 
     /// Appends a fence with the next epoch, as an owner with another index does.
     pub fn append_foreign_fence(&mut self) {
-        let body = Some(Body::Fence(Fence { owner: "another index".into() }));
+        let body = Some(Body::Fence(Fence { owner: "another index".into(), ..Fence::default() }));
         let record = UpdatesRecord { epoch: self.checkpoint.epoch.next().0, n: 0, body };
         assert!(self.last_valid.accepts(&record));
         self.updates.push(record.encode_to_vec().into());

@@ -1,0 +1,184 @@
+//! Mends partitions that no owner can take up, on an operator's order: `driftless recover` and
+//! `driftless index rebuild`.
+//!
+//! All of it claims and fences as an owner does, so it is safe beside an owner that runs: that
+//! owner ends, and takes the partition up again afterwards (R4).
+
+mod examination;
+mod rebuilding;
+
+pub use examination::{ChunkLoss, Finding, State};
+pub use rebuilding::Rebuilt;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::ownership::{self, Order, Outcome, Purpose};
+use crate::service;
+use crate::settings::Settings;
+use driftless_chunk::world::World;
+use driftless_log::Log;
+use driftless_replayer_core::End;
+use driftless_schemas::stored::Checkpoint;
+use driftless_schemas::{ChunkId, HistoryId, Partition};
+use driftless_store::Store;
+use driftless_store::index::{Index, Indexes};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::watch;
+
+/// Access to the partitions of a world, for an operator's order.
+pub struct Mending {
+    context: Arc<Context>,
+}
+
+/// What mending a partition has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// The history that the partition has now, as 32 hex digits; empty for the first one.
+    pub history: String,
+    /// True if that history is new.
+    pub is_new_history: bool,
+    /// The chunks that have lost commits, each with a text that says how many.
+    pub lost: Vec<(ChunkId, String)>,
+    /// The offset of `commands` from which the next owner decides.
+    pub commands_from: i64,
+}
+
+impl Mending {
+    /// Checks the topics and opens the partitions of a world. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Log`] if a topic is missing or wrong or the log cannot be reached.
+    pub async fn open(settings: Settings, world: Arc<World>, log: Arc<dyn Log>, store: Store) -> Result<Self, Error> {
+        service::check_topics(&world, &*log).await?;
+        let indexes = Indexes::at_store_time(&store, world.spec().generation).await;
+        Ok(Self { context: Arc::new(service::context(settings, world, &log, store, indexes)?) })
+    }
+
+    /// True if the chunk belongs to the partition.
+    #[must_use]
+    pub fn is_in(&self, chunk: &ChunkId, partition: Partition) -> bool {
+        self.context.world.place(chunk).is_ok_and(|place| place.partition == partition)
+    }
+
+    /// Looks at a partition, and changes nothing.
+    ///
+    /// # Errors
+    /// Why the log does not answer.
+    pub async fn examine(&self, partition: Partition) -> Result<Finding, String> {
+        examination::examine(&self.context, partition).await
+    }
+
+    /// Accepts what [`Self::examine`] has found lost, so that the next owner can take the partition
+    /// up. Also loads these chunks of the partition: one whose object is lost for good goes on with
+    /// an older content.
+    ///
+    /// # Errors
+    /// What keeps the partition from being mended, and what to do.
+    pub async fn mend(&self, found: &Finding, chunks: &[ChunkId]) -> Result<Mended, String> {
+        let partition = found.partition;
+        self.context.to_mend.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks.iter().cloned());
+        if let Some(problem) = &found.index {
+            return Err(format!("{problem}. First make the index again: `driftless index rebuild`"));
+        }
+        let before = self.history(partition).await?;
+        if found.updates != State::Whole || !self.context.to_mend(partition).is_empty() {
+            self.own(partition, None).await?;
+        }
+        if !(found.updates == State::Whole && found.commands == State::Whole) {
+            self.move_commands(found).await?;
+        }
+        let after = self.checkpoint(partition).await?;
+        let mut lost = self.context.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_partition = lost.extract_if(.., |(of, _), _| *of == partition);
+        Ok(Mended {
+            history: after.history.text(),
+            is_new_history: after.history.text() != before,
+            lost: of_partition.map(|((_, chunk), reason)| (chunk, reason)).collect(),
+            commands_from: after.commands_next.0,
+        })
+    }
+
+    /// Makes a partition's index anew from `updates` and the snapshots. `progress` gets the number
+    /// of snapshots that are checked, and of all.
+    ///
+    /// # Errors
+    /// What is missing for that, and what to do. The old index is kept then.
+    pub async fn rebuild_index(
+        &self,
+        partition: Partition,
+        progress: impl Fn(usize, usize),
+    ) -> Result<Rebuilt, String> {
+        rebuilding::rebuild(&self.context, partition, progress).await
+    }
+
+    /// Takes up `commands` at its present beginning, so that commands whose decisions are lost are
+    /// decided again, as far as `commands` still has them. If it is another topic, the index
+    /// forgets the offsets of the old one first, and a new history then shows every reader that
+    /// they have changed.
+    async fn move_commands(&self, found: &Finding) -> Result<(), String> {
+        let partition = found.partition;
+        let is_another = matches!(found.commands, State::Another { .. });
+        if is_another && found.updates == State::Whole {
+            // Decisions that no ref contains are stored, because their marks name offsets of the
+            // old topic.
+            self.own(partition, None).await?;
+        }
+        let (index, checkpoint) = self.context.indexes.claim(partition).await.map_err(|e| e.to_string())?;
+        let moved = self.move_offsets(&index, &checkpoint, partition, is_another).await;
+        index.close().await;
+        match moved? {
+            // The fence names the history that the checkpoint names already.
+            Some(history) => self.own(partition, Some(history)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the checkpoint with the present beginning of `commands`. Returns the history that is
+    /// to begin if `commands` is another topic.
+    async fn move_offsets(
+        &self,
+        index: &Index,
+        checkpoint: &Checkpoint,
+        partition: Partition,
+        is_another: bool,
+    ) -> Result<Option<HistoryId>, String> {
+        let topic = &self.context.world.topics().commands;
+        let (low, _) = self.context.log.watermarks(topic, partition).await.map_err(|e| e.to_string())?;
+        let mut moved = Checkpoint { commands_next: low, commands_print: None, ..*checkpoint };
+        if !is_another {
+            index.write(&moved, &[]).await.map_err(|e| e.to_string())?;
+            return Ok(None);
+        }
+        let begun = self.context.new_history(partition, checkpoint);
+        moved.history = begun.ok_or_else(|| Outcome::LossUnnamed.to_string())?;
+        index.forget_commands(&moved).await.map_err(|e| e.to_string())?;
+        Ok(Some(moved.history))
+    }
+
+    /// Runs an ownership that accepts the loss and stores what is left.
+    async fn own(&self, partition: Partition, anew: Option<HistoryId>) -> Result<(), String> {
+        // An index that is older than the log needs a second try, above the epoch of the log.
+        for _ in 0..3 {
+            let (orders, ordered) = watch::channel(Order::Continue);
+            let (is_running, _running) = watch::channel(false);
+            let purpose = Purpose::Mend { anew };
+            let outcome = ownership::run(Arc::clone(&self.context), partition, purpose, ordered, is_running).await;
+            drop(orders);
+            match outcome {
+                Outcome::Core(End::Drained) => return Ok(()),
+                Outcome::Core(End::FenceInvalid { .. } | End::HistoryTooOld { .. } | End::Replaced { .. }) => {}
+                outcome => return Err(outcome.to_string()),
+            }
+        }
+        Err("another owner has claimed the partition each time: stop the replayers, and try again".into())
+    }
+
+    async fn checkpoint(&self, partition: Partition) -> Result<Checkpoint, String> {
+        let view = self.context.indexes.view(partition).await.map_err(|e| e.to_string())?;
+        view.checkpoint().await.map_err(|e| e.to_string())
+    }
+
+    async fn history(&self, partition: Partition) -> Result<String, String> {
+        self.checkpoint(partition).await.map(|checkpoint| checkpoint.history.text())
+    }
+}
