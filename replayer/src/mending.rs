@@ -21,9 +21,15 @@ use driftless_replayer_core::End;
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{ChunkId, HistoryId, Partition};
 use driftless_store::Store;
-use driftless_store::index::{Index, Indexes};
+use driftless_store::index::{self, Index, Indexes};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How often an ownership that mends is tried.
+const TRIES: u32 = 6;
+/// The pause before the next try.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Access to the partitions of a world, for an operator's order.
 pub struct Mending {
@@ -123,10 +129,18 @@ impl Mending {
             // old topic.
             self.own(partition, None).await?;
         }
-        let (index, checkpoint) = self.context.indexes.claim(partition).await.map_err(|e| e.to_string())?;
-        let moved = self.move_offsets(&index, &checkpoint, partition, is_another).await;
-        index.close().await;
-        match moved? {
+        let mut tries = 0;
+        let moved = loop {
+            tries += 1;
+            let (index, checkpoint) = self.context.indexes.claim(partition).await.map_err(|e| e.to_string())?;
+            let moved = self.move_offsets(&index, &checkpoint, partition, is_another).await;
+            index.close().await;
+            match moved {
+                Err(_) if tries < TRIES => tokio::time::sleep(PAUSE).await,
+                moved => break moved?,
+            }
+        };
+        match moved {
             // The fence names the history that the checkpoint names already.
             Some(history) => self.own(partition, Some(history)).await,
             None => Ok(()),
@@ -157,8 +171,9 @@ impl Mending {
 
     /// Runs an ownership that accepts the loss and stores what is left.
     async fn own(&self, partition: Partition, anew: Option<HistoryId>) -> Result<(), String> {
-        // An index that is older than the log needs a second try, above the epoch of the log.
-        for _ in 0..3 {
+        // An index that is older than the log needs a second try, above the epoch of the log. A
+        // replayer that runs tries to claim the partition as well, after pauses that grow.
+        for _ in 0..TRIES {
             let (orders, ordered) = watch::channel(Order::Continue);
             let (is_running, _running) = watch::channel(false);
             let purpose = Purpose::Mend { anew };
@@ -166,7 +181,9 @@ impl Mending {
             drop(orders);
             match outcome {
                 Outcome::Core(End::Drained) => return Ok(()),
-                Outcome::Core(End::FenceInvalid { .. } | End::HistoryTooOld { .. } | End::Replaced { .. }) => {}
+                Outcome::Core(End::FenceInvalid { .. } | End::HistoryTooOld { .. } | End::Replaced { .. })
+                | Outcome::Core(End::NotCounted { .. } | End::Index { .. })
+                | Outcome::Index(index::Error::Fenced) => tokio::time::sleep(PAUSE).await,
                 outcome => return Err(outcome.to_string()),
             }
         }

@@ -62,10 +62,13 @@ async fn topics_that_are_made_anew_are_noticed_and_edits_go_on_once_an_operator_
     let lost = replica.submit(set(50, 5)).unwrap();
     stack.logged("replayer", "no owner decides").await;
 
+    // It may go on running, but then its next try can be a minute away.
+    stack.stop("replayer").await;
     let mut all = arguments(&["recover", "apply"]);
     all.extend(stack.deployment().flags());
     let applied = run(&all, &stack.deployment().env).await;
     assert!(applied.status.success() && applied.output.contains(" begins; commands are decided"), "{applied:?}");
+    stack.restart("replayer").await;
     // What was in flight is committed in the new history, or its outcome is unknown; it is never
     // told as committed and then lost.
     let outcome = soon("the outcome of the edit in flight", lost).await;
