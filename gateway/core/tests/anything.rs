@@ -35,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (socket, 1..4usize).prop_map(|(socket, turns)| Step::Take { socket, turns }),
         2 => (1..3000u64).prop_map(|ms| Step::Tick { ms }),
         1 => Just(Step::Drift),
+        1 => Just(Step::Fail),
         2 => Just(Step::Open),
     ]
 }

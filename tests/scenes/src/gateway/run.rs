@@ -5,8 +5,9 @@
 //! and each client must have exactly the contents and outcomes of the log's valid part.
 
 use super::*;
-use driftless_gateway_core::{Settings, SocketId};
+use driftless_gateway_core::{Settings, SocketId, newer_ref};
 use driftless_schemas::proto::Have;
+use driftless_schemas::stored::StoredRef;
 use driftless_schemas::{ChunkId, Version};
 use std::collections::BTreeMap;
 
@@ -263,24 +264,31 @@ impl Run {
     }
 
     fn load(&mut self, fate: u8, which: usize) {
-        let Some((chunk, wanted)) = self.gateway.loads.front().cloned() else { return };
-        let all = self.log.index.get(&chunk).map(Vec::as_slice).unwrap_or_default();
-        let loaded = match (fate, wanted) {
-            (0, _) => Err("no store".into()),
-            (_, Some(wanted)) => Ok(all.iter().find(|snapshot| snapshot.stored == wanted).map(Snapshot::loaded)),
-            // The gateway's view of the index may show any state from the one that it showed last
-            // up to the newest.
-            (_, None) => {
-                let from = self.seen.get(&chunk).copied().unwrap_or(0);
-                let from = (from + which % (all.len().saturating_sub(from)).max(1)).min(all.len().saturating_sub(1));
-                let is_nothing = !self.seen.contains_key(&chunk) && which.is_multiple_of(3);
-                if !is_nothing && !all.is_empty() {
-                    self.seen.insert(chunk.clone(), from);
-                }
-                Ok(if is_nothing { None } else { all.get(from).map(Snapshot::loaded) })
+        let Some((chunk, logged)) = self.gateway.loads.front().cloned() else { return };
+        let loaded = match fate {
+            0 => Err("no store".into()),
+            _ => {
+                let indexed = self.indexed(&chunk, which);
+                let all = self.log.index.get(&chunk).map(Vec::as_slice).unwrap_or_default();
+                let stored = newer_ref(logged, indexed);
+                Ok(stored.and_then(|stored| all.iter().find(|one| one.stored == stored)).map(Snapshot::loaded))
             }
         };
         self.gateway.loaded(loaded);
+    }
+
+    /// The newest ref in the gateway's view of the index. The view may show any state from the one
+    /// that it showed last up to the newest.
+    fn indexed(&mut self, chunk: &ChunkId, which: usize) -> Option<StoredRef> {
+        let all = self.log.index.get(chunk).map(Vec::as_slice).unwrap_or_default();
+        let from = self.seen.get(chunk).copied().unwrap_or(0);
+        let from = (from + which % (all.len().saturating_sub(from)).max(1)).min(all.len().saturating_sub(1));
+        let is_nothing = !self.seen.contains_key(chunk) && which.is_multiple_of(3);
+        if is_nothing || all.is_empty() {
+            return None;
+        }
+        self.seen.insert(chunk.clone(), from);
+        all.get(from).map(|snapshot| snapshot.stored.clone())
     }
 
     /// Opens the partition with a new view of the index.
