@@ -7,8 +7,9 @@
 //! (docs/decisions/0018), so the reader must know the current history as well.
 
 use crate::mutant::Mutant;
+use bytes::Bytes;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{Epoch, HistoryId, Offset, proto};
+use driftless_schemas::{Epoch, HistoryId, Offset, format, proto};
 
 /// A position in one partition of `updates`: all records below `offset` are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,16 @@ impl Position {
         }
         let Checkpoint { updates_low, updates_low_epoch, updates_low_n, history, .. } = *checkpoint;
         Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n, history }
+    }
+
+    /// Compares the position with a record that stands below it. Returns how they contradict each
+    /// other: an owner's record with a later epoch cannot stand there, so the log is not the one in
+    /// which the position was noted. A record that cannot be decoded contradicts nothing.
+    #[must_use]
+    pub fn contradiction(&self, value: Bytes) -> Option<String> {
+        let record: proto::UpdatesRecord = format::decode("UpdatesRecord", value).ok()?;
+        (record.epoch > self.epoch.0)
+            .then(|| format!("the epoch of the record is {}, although epoch {} follows it", record.epoch, self.epoch))
     }
 
     /// Judges the record at `offset`, and advances the position past that record. Records must come

@@ -76,6 +76,18 @@ impl World {
         Self { id, ..self }
     }
 
+    /// The world's id for people; says so if there is none.
+    #[must_use]
+    pub fn id_text(&self) -> String {
+        self.id.map_or_else(|| "nothing of an id".into(), |id| id.to_string())
+    }
+
+    /// The world's id as a protobuf field carries it: 16 bytes, or none in a world of format 1.
+    #[must_use]
+    pub fn id_field(&self) -> bytes::Bytes {
+        self.id.map(WorldId::to_bytes).unwrap_or_default()
+    }
+
     /// The world's id; `None` in a world of format 1.
     #[must_use]
     pub fn id(&self) -> Option<WorldId> {

@@ -86,15 +86,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             }
             Err(problem) => {
                 failed += 1;
-                match options.json {
-                    true => println!("{}", json!({ "partition": partition.0, "error": problem })),
-                    false => println!("partition {partition}: {problem}"),
-                }
+                recover::print_problem(partition, &problem, options.json);
             }
         }
     }
     if failed > 0 {
-        bail!("{failed} indexes could not be made again; the old ones are kept");
+        bail!("{failed} indexes could not be made again");
     }
     Ok(())
 }

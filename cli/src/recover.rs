@@ -106,10 +106,7 @@ async fn apply(options: &Options, chunks: &[ChunkId]) -> Result<()> {
             Ok(mended) => print_mended(partition, &mended),
             Err(problem) => {
                 failed += 1;
-                match options.json {
-                    true => println!("{}", json!({ "partition": partition.0, "error": problem })),
-                    false => println!("partition {partition}: {problem}"),
-                }
+                print_problem(partition, &problem, options.json);
             }
         }
     }
@@ -137,6 +134,14 @@ pub(crate) async fn open(
     let partitions = place.world.partitions().filter(|p| chosen.is_none_or(|chosen| p.0 == chosen)).collect();
     let mending = Mending::open(place.config.replayer, place.world, place.log, place.store).await?;
     Ok((mending, partitions))
+}
+
+/// Prints why a partition could not be mended or rebuilt.
+pub(crate) fn print_problem(partition: Partition, problem: &str, as_json: bool) {
+    match as_json {
+        true => println!("{}", json!({ "partition": partition.0, "error": problem })),
+        false => println!("partition {partition}: {problem}"),
+    }
 }
 
 fn print(finding: &Finding) {

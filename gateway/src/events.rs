@@ -6,11 +6,12 @@
 //! server loop cuts off a reader that takes nothing (`http.write_timeout_ms`) and frees its place.
 //! The stream verifies its token again and again, because a token may expire or be denied.
 //!
-//! A stream of one chunk gives its events the `id` `<version>:<hash>`, and `Last-Event-ID` resumes
-//! the stream there. The events of a stream of several chunks have no ids, because each id would
-//! have to name the state of every chunk. Its reader passes `have` for each chunk instead. A chunk
-//! that is not served gets a `rejected` event, and the stream goes on with the others. A stream all
-//! of whose chunks are unavailable ends, so that its reader opens it again.
+//! A stream of one chunk gives its events the `id` `<version>:<hash>`, followed by `:<history>`
+//! except in the first history, and `Last-Event-ID` resumes the stream there. The events of a
+//! stream of several chunks have no ids, because each id would have to name the state of every
+//! chunk. Its reader passes `have` for each chunk instead. A chunk that is not served gets a
+//! `rejected` event, and the stream goes on with the others. A stream all of whose chunks are
+//! unavailable ends, so that its reader opens it again.
 
 mod json;
 mod query;

@@ -141,12 +141,9 @@ impl Loader {
 
     /// Fails if the index belongs to another world.
     fn check_world(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
-        match (checkpoint.world, self.world.id()) {
-            (Some(index), own) if own != Some(index) => {
-                let own = own.map_or_else(|| "has none".into(), |own| format!("says {own}"));
-                Err(Fault::Stranger(format!(
-                    "the index belongs to the world with the id {index}, but world.json {own}"
-                )))
+        match checkpoint.world {
+            Some(index) if Some(index) != self.world.id() => {
+                Err(Fault::AnotherWorld { index, own: self.world.id_text() })
             }
             _ => Ok(()),
         }

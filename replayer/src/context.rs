@@ -44,10 +44,10 @@ pub(crate) struct Context {
     pub careful: Mutex<BTreeSet<ChunkId>>,
     /// The highest epoch that this process has read in each partition of `updates`, if that epoch
     /// has ended an ownership. The next claim uses an epoch above it.
-    pub claim_above: Mutex<BTreeMap<Partition, Epoch>>,
+    pub claim_above: Highest<Epoch>,
     /// The highest history that this process has read in each partition of `updates`, if that
     /// history has ended an ownership. The next history begins above it.
-    pub begin_above: Mutex<BTreeMap<Partition, HistoryId>>,
+    pub begin_above: Highest<HistoryId>,
     /// Chunks that ownerships which mend are to load.
     pub to_mend: Mutex<BTreeSet<ChunkId>>,
     /// Chunks of which ownerships that mend have lost commits, and how many.
@@ -55,6 +55,28 @@ pub(crate) struct Context {
     /// The channels of all ownerships, over which a test orders a chunk to be damaged.
     #[cfg(debug_assertions)]
     pub damage: Mutex<Vec<Reports>>,
+}
+
+/// The highest value that was noted for each partition.
+pub(crate) struct Highest<T>(Mutex<BTreeMap<Partition, T>>);
+
+impl<T> Default for Highest<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Copy + Default + Ord> Highest<T> {
+    pub fn note(&self, partition: Partition, value: T) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = noted.entry(partition).or_default();
+        *highest = value.max(*highest);
+    }
+
+    /// The highest value of the partition; the default if none was noted.
+    pub fn of(&self, partition: Partition) -> T {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied().unwrap_or_default()
+    }
 }
 
 impl Context {
@@ -75,36 +97,16 @@ impl Context {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert((partition, chunk), reason);
     }
 
-    /// Makes later ownerships of the partition claim an epoch above this one.
-    pub fn claim_above(&self, partition: Partition, epoch: Epoch) {
-        let mut claimed = self.claim_above.lock().unwrap_or_else(PoisonError::into_inner);
-        let above = claimed.entry(partition).or_default();
-        *above = epoch.max(*above);
-    }
-
-    /// The epoch above which an ownership of the partition must claim.
-    pub fn epoch_to_pass(&self, partition: Partition) -> Epoch {
-        let claimed = self.claim_above.lock().unwrap_or_else(PoisonError::into_inner);
-        claimed.get(&partition).copied().unwrap_or_default()
-    }
-
-    /// Makes later histories of the partition begin above this one.
-    pub fn begin_above(&self, partition: Partition, history: HistoryId) {
-        let mut begun = self.begin_above.lock().unwrap_or_else(PoisonError::into_inner);
-        let above = begun.entry(partition).or_default();
-        *above = history.max(*above);
-    }
-
-    /// The history above which a new history of the partition must be.
-    pub fn history_to_pass(&self, partition: Partition) -> HistoryId {
-        let begun = self.begin_above.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.get(&partition).copied().unwrap_or_default()
+    /// An owner text for a fence (R4). No other ownership has the same one, so that the owner
+    /// recognises its fence.
+    pub fn owner_text(&self) -> String {
+        format!("{}/{:016x}", self.member, rand::random::<u64>())
     }
 
     /// A history of the partition that begins now; `None` if the world's format cannot name it.
     pub fn new_history(&self, partition: Partition, checkpoint: &Checkpoint) -> Option<HistoryId> {
         self.world.id()?;
-        let after = checkpoint.history.max(self.history_to_pass(partition));
+        let after = checkpoint.history.max(self.begin_above.of(partition));
         let now_ms = u64::try_from(self.clock.now().unix.0).unwrap_or_default();
         Some(HistoryId::new(now_ms, rand::random(), after))
     }

@@ -1,8 +1,8 @@
 //! Mends partitions that no owner can take up, on an operator's order: `driftless recover` and
 //! `driftless index rebuild`.
 //!
-//! All of it claims and fences as an owner does, so it is safe beside an owner that runs: that
-//! owner ends, and takes the partition up again afterwards (R4).
+//! Both claim and fence as an owner does, so they are safe beside an owner that runs: that owner
+//! ends, and takes the partition up again afterwards (R4).
 
 mod examination;
 mod rebuilding;
@@ -36,7 +36,7 @@ pub struct Mending {
     context: Arc<Context>,
 }
 
-/// What mending a partition has done.
+/// The result of mending a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
     /// The history that the partition has now, as 32 hex digits; empty for the first one.
@@ -108,7 +108,8 @@ impl Mending {
     /// of snapshots that are checked, and of all.
     ///
     /// # Errors
-    /// What is missing for that, and what to do. The old index is kept then.
+    /// The problem, and what to do. If `updates` or a snapshot cannot be read, the old index is
+    /// kept. After a later error there is no index, and the rebuilding can be repeated.
     pub async fn rebuild_index(
         &self,
         partition: Partition,

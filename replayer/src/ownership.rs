@@ -122,7 +122,7 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// What an ownership is for.
+/// The purpose of an ownership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Decide commands.
@@ -164,7 +164,7 @@ struct Ownership {
     context: Arc<Context>,
     partition: Partition,
     purpose: Purpose,
-    /// Since when chunks cannot be loaded, and the reasons.
+    /// The chunks that an ownership which mends could not load.
     stuck: Option<Stuck>,
     core: PartitionCore,
     index: Arc<Index>,
@@ -189,6 +189,12 @@ struct Ownership {
 struct Stuck {
     since: Instant,
     reasons: BTreeMap<ChunkId, String>,
+}
+
+impl Stuck {
+    fn begin() -> Self {
+        Self { since: Instant::now(), reasons: BTreeMap::new() }
+    }
 }
 
 impl Ownership {

@@ -1,7 +1,7 @@
 //! The replayer as a service: checks the topics, starts the replayer, and reports when it is ready.
 
 use crate::assignments::{Assignments, GroupMember};
-use crate::context::{Context, STORE_CONCURRENCY};
+use crate::context::{Context, Highest, STORE_CONCURRENCY};
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::feed::Feed;
@@ -142,8 +142,8 @@ pub(crate) fn context(
         member: settings.member,
         clock: Clock::default(),
         careful: Mutex::default(),
-        claim_above: Mutex::default(),
-        begin_above: Mutex::default(),
+        claim_above: Highest::default(),
+        begin_above: Highest::default(),
         lost: Mutex::default(),
         to_mend: Mutex::default(),
         #[cfg(debug_assertions)]

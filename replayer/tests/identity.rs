@@ -13,24 +13,11 @@ use driftless_store::Store;
 use futures_util::TryStreamExt as _;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use prost::Message as _;
-use scene::{PATIENCE, Process, Scene, settings};
+use scene::{CHUNKS, PATIENCE, Process, Scene, settings};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const CHUNKS: i32 = 12;
-
 impl Scene {
-    /// Runs one process, which decides a few commands of every chunk, and ends it in order.
-    async fn work(&mut self, name: &str) {
-        let process = self.start(name).await;
-        process.owns(4).await;
-        for _ in 0..10 {
-            (0..CHUNKS).for_each(|chunk| self.submit(chunk));
-        }
-        self.all_decided().await;
-        process.end().await.unwrap();
-    }
-
     /// Replaces the log by another one. The topics for which `is_kept` is true have the same
     /// records there, the others have none.
     async fn replace_log(&mut self, is_kept: impl Fn(&str) -> bool) {
@@ -220,7 +207,7 @@ async fn an_accepted_loss_begins_a_history() {
     let histories = histories(&scene).await;
     assert!(histories.iter().all(|history| *history > HistoryId::FIRST), "{histories:?}");
 
-    // Whoever comes later goes on in this history.
+    // Every later owner goes on in this history.
     for name in ["c", "d"] {
         let process = scene.start(name).await;
         process.owns(4).await;

@@ -13,11 +13,9 @@ use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use prost::Message as _;
-use scene::{PATIENCE, Scene};
+use scene::{CHUNKS, PATIENCE, Scene};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-const CHUNKS: i32 = 12;
 
 /// Objects of a store: their keys and contents.
 type Objects = Vec<(Path, Bytes)>;
@@ -55,17 +53,6 @@ async fn put(store: &Arc<dyn ObjectStore>, objects: Objects) {
 }
 
 impl Scene {
-    /// Runs one process, which decides a few commands of every chunk, and ends it in order.
-    async fn work(&mut self, name: &str) {
-        let process = self.start(name).await;
-        process.owns(4).await;
-        for _ in 0..10 {
-            (0..CHUNKS).for_each(|chunk| self.submit(chunk));
-        }
-        self.all_decided().await;
-        process.end().await.unwrap();
-    }
-
     /// Replaces the index by a saved one, which may be empty.
     async fn restore_index(&self, saved: Objects) {
         let store = self.store.object_store();

@@ -80,6 +80,12 @@ impl Default for HistoryId {
     }
 }
 
+impl std::fmt::Display for Print {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
 impl Print {
     /// The print of a record with this value.
     #[must_use]

@@ -9,7 +9,7 @@
 
 use driftless_chunk::position::Position;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{HistoryId, Offset};
+use driftless_schemas::{HistoryId, Offset, WorldId};
 use std::fmt::Write as _;
 
 /// The pause before a degraded partition is opened again for the first time, milliseconds. It
@@ -61,9 +61,25 @@ pub enum Fault {
          seconds"
     )]
     History(HistoryId),
-    /// World, index and log do not belong together.
-    #[error("{0}. Name the store and the brokers that belong together")]
-    Stranger(String),
+    /// A record just below the position contradicts it.
+    #[error(
+        "updates is not the log that the index describes: {found} at offset {offset}. Name the store and the brokers \
+         that belong together"
+    )]
+    AnotherLog {
+        /// How the record and the position contradict each other.
+        found: String,
+        /// The record's offset.
+        offset: Offset,
+    },
+    /// The index belongs to another world than `world.json`.
+    #[error("the index belongs to the world with the id {index}, but world.json says {own}. Name the right store")]
+    AnotherWorld {
+        /// The id in the index.
+        index: WorldId,
+        /// The id in `world.json`, or the text that it has none.
+        own: String,
+    },
     /// A record cannot be read. To skip it would be to miss what a newer version decided.
     #[error("updates offset {offset} cannot be read: {reason}")]
     Record {

@@ -30,7 +30,7 @@ pub struct Joined {
     pub access: Arc<Access>,
     /// The families whose models the client has; `None` means all families.
     pub families: Option<BTreeSet<String>>,
-    /// What the client understands, as its Hello says.
+    /// The features that the client understands, as its Hello says.
     pub features: u32,
 }
 

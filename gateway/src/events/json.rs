@@ -12,7 +12,7 @@ use warp::sse::Event;
 /// The tracked chunks, by chunk id.
 pub(super) type Tracked = BTreeMap<String, TrackedChunk>;
 
-/// What a stream knows of a tracked chunk.
+/// The facts that a stream needs about a tracked chunk.
 pub(super) struct TrackedChunk {
     pub family: Arc<Family>,
     /// The history of the chunk, from the last Tracked.

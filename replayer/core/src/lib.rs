@@ -13,7 +13,7 @@ mod partition;
 pub use partition::PartitionCore;
 mod messages;
 pub use messages::{
-    AcceptedLoss, End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream, own_id,
+    AcceptedLoss, End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream,
 };
 mod settings;
 pub use settings::Settings;

@@ -84,6 +84,14 @@ pub struct OutOfRange {
     pub high: Offset,
 }
 
+impl OutOfRange {
+    /// True if the log does not hold the offset, and does not end just below it.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.wanted < self.low || self.wanted > self.high
+    }
+}
+
 /// A loss that an operator has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
@@ -369,12 +377,6 @@ pub enum End {
         /// The index's reason.
         reason: String,
     },
-}
-
-/// What `world.json` says of the world's id, for [`End::AnotherWorld`].
-#[must_use]
-pub fn own_id(id: Option<WorldId>) -> String {
-    id.map_or_else(|| "nothing of an id".into(), |id| id.to_string())
 }
 
 impl fmt::Display for Stream {

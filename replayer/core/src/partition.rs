@@ -36,7 +36,7 @@ use driftless_chunk::world::World;
 use driftless_schemas::proto::{Fence, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, Partition, WorldId};
+use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -149,7 +149,7 @@ impl PartitionCore {
         let start = Position::of_checkpoint(&checkpoint);
         let fence = Fence {
             owner: owner.to_owned(),
-            world_id: world.id().map(WorldId::to_bytes).unwrap_or_default(),
+            world_id: world.id_field(),
             history: loss.map(|loss| loss.history.to_field()).unwrap_or_default(),
             commands_anew: loss.is_some_and(|loss| loss.commands_anew),
         };

@@ -1,4 +1,4 @@
-//! Looks at a partition: does the log hold what the index names, and what is lost if it does not?
+//! Examines a partition: whether the log holds what the index names, and otherwise what is lost.
 
 use crate::context::Context;
 use crate::ownership::identity;
@@ -12,7 +12,7 @@ use driftless_store::index::IndexView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What an examination has found of a partition.
+/// The result of examining a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The partition.
@@ -30,7 +30,7 @@ pub struct Finding {
 /// Whether a partition of a topic holds what the index names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It does.
+    /// The topic holds it.
     Whole,
     /// The records from offset `from` to before `to` are gone.
     Cut {
@@ -89,36 +89,30 @@ pub(super) async fn examine(context: &Context, partition: Partition) -> Result<F
         return Ok(finding);
     }
     let topics = context.world.topics();
-    finding.updates = state(context, (&topics.updates, partition), checkpoint.updates_low).await?;
-    finding.commands = state(context, (&topics.commands, partition), checkpoint.commands_next).await?;
-    if finding.updates == State::Whole && identity::check_updates(context, partition, &checkpoint).await.is_err() {
-        finding.updates = another(context, (&topics.updates, partition), checkpoint.updates_low).await?;
-    }
-    if finding.commands == State::Whole && identity::check_commands(context, partition, &checkpoint).await.is_err() {
-        finding.commands = another(context, (&topics.commands, partition), checkpoint.commands_next).await?;
-    }
+    let is_own = async || identity::check_updates(context, partition, &checkpoint).await.is_ok();
+    finding.updates = state(context, (&topics.updates, partition), checkpoint.updates_low, is_own).await?;
+    let is_own = async || identity::check_commands(context, partition, &checkpoint).await.is_ok();
+    finding.commands = state(context, (&topics.commands, partition), checkpoint.commands_next, is_own).await?;
     if finding.updates != State::Whole {
         finding.chunks = lost_chunks(context, partition, &view, &checkpoint).await?;
     }
     Ok(finding)
 }
 
-async fn state(context: &Context, (topic, partition): (&Arc<str>, Partition), wanted: Offset) -> Result<State, String> {
-    let (low, high) = context.log.watermarks(topic, partition).await.map_err(|e| e.to_string())?;
-    Ok(match wanted {
-        wanted if wanted < low => State::Cut { from: wanted.0, to: low.0 },
-        wanted if wanted > high => State::Another { needs: wanted.0, low: low.0, high: high.0 },
-        _ => State::Whole,
-    })
-}
-
-async fn another(
+/// Finds out whether the topic has the offset `wanted`. `is_own` compares the record below it with
+/// the index.
+async fn state(
     context: &Context,
     (topic, partition): (&Arc<str>, Partition),
     wanted: Offset,
+    is_own: impl AsyncFnOnce() -> bool,
 ) -> Result<State, String> {
     let (low, high) = context.log.watermarks(topic, partition).await.map_err(|e| e.to_string())?;
-    Ok(State::Another { needs: wanted.0, low: low.0, high: high.0 })
+    Ok(match wanted {
+        wanted if wanted < low => State::Cut { from: wanted.0, to: low.0 },
+        wanted if wanted > high || !is_own().await => State::Another { needs: wanted.0, low: low.0, high: high.0 },
+        _ => State::Whole,
+    })
 }
 
 /// Compares what is left of `updates` with the refs in the index.

@@ -2,19 +2,19 @@
 //!
 //! Each `SnapshotStored` in `updates` contains a whole ref, with its ledger. The newest one of each
 //! chunk becomes the chunk's entry. The checkpoint names the first decision that no such ref
-//! contains, so the next owner folds the rest. It reads all commands that the log still has,
-//! because refs and marks tell for each chunk which of them are decided.
+//! contains, so the next owner folds the rest. The next owner reads all commands that the log still
+//! has, because refs and marks tell for each chunk which of them are decided.
 //!
-//! That is complete only if `updates` still begins at offset 0. Otherwise a chunk of which no
-//! record is left would begin anew at version 0, so nothing is written.
+//! Such an index is complete only if `updates` still begins at offset 0. Otherwise a chunk of which
+//! no record is left would begin anew at version 0, so nothing is written.
 
 use crate::context::Context;
 use crate::whole_log::read_all;
 use driftless_chunk::position::{Position, Validity};
-use driftless_log::{Ack, Append, Delivery, Headers};
+use driftless_log::{Append, Headers};
 use driftless_schemas::proto::{Decisions, Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
-use driftless_schemas::{ChunkId, Epoch, Offset, Partition, WorldId};
+use driftless_schemas::{ChunkId, Epoch, Offset, Partition};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const UNTIL_NOTICED: Duration = Duration::from_secs(3);
 /// How many entries one batch writes.
 const ENTRIES_PER_BATCH: usize = 500;
 
-/// What a rebuilt index has.
+/// The content of a rebuilt index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The chunks with a ref.
@@ -41,10 +41,10 @@ pub struct Rebuilt {
     pub commands_from: i64,
 }
 
-/// What `updates` says of a chunk.
+/// The records of `updates` about a chunk.
 #[derive(Default)]
 struct Known {
-    /// The refs of its stored states, newest first, without those of an earlier history.
+    /// The refs of its stored states, newest first.
     refs: Vec<StoredRef>,
     /// The positions before its decisions, each with the newest offset of `commands` that it
     /// decides. Only those that no ref contains.
@@ -99,21 +99,21 @@ pub(super) async fn rebuild(
             topics.updates
         ));
     }
-    // First without a fence, so that a log which cannot be read stops nobody.
-    let epoch = read(context, partition).await?.position.epoch.next();
-    append_fence(context, partition, epoch).await?;
-    // A running owner learns of the fence within about a second. Then nobody writes to the old
-    // index any more.
+    // First without a fence, so that a log or a snapshot that cannot be read ends no ownership.
+    let before = read(context, partition).await?;
+    let lost_objects = check_objects(context, &before.chunks, progress).await?;
+    let above = before.position.epoch;
+    append_fence(context, partition, above.next()).await?;
+    // A running owner learns of the fence within about a second, and then writes no more to the old
+    // index.
     tokio::time::sleep(UNTIL_NOTICED).await;
     context.indexes.delete(partition).await.map_err(|e| e.to_string())?;
-    let before = Epoch(epoch.0 - 1);
-    let (index, claimed) = context.indexes.claim_above(partition, before).await.map_err(|e| e.to_string())?;
+    let (index, claimed) = context.indexes.claim_above(partition, above).await.map_err(|e| e.to_string())?;
     let Read { chunks, position } = read(context, partition).await?;
     if position.epoch != claimed.epoch {
         index.close().await;
         return Err("another owner has claimed the partition meanwhile: stop the replayers, and try again".into());
     }
-    let lost_objects = check_objects(context, &chunks, progress).await?;
     let (commands_low, _) = watermarks(context, &topics.commands, partition).await?;
     let start = chunks.values().flat_map(|known| &known.open).map(|(before, _)| *before).min_by_key(|p| p.offset);
     let start = start.unwrap_or(position);
@@ -186,17 +186,7 @@ impl Read {
 
 /// Appends the fence of an ownership that only rebuilds, so that the running owner ends.
 async fn append_fence(context: &Context, partition: Partition, epoch: Epoch) -> Result<(), String> {
-    let fence = Fence {
-        owner: format!("{}/{:016x}", context.member, rand::random::<u64>()),
-        world_id: context.world.id().map(WorldId::to_bytes).unwrap_or_default(),
-        ..Fence::default()
-    };
-    let (acked, ack) = std::sync::mpsc::channel();
-    let sink = Arc::new(move |acks: Vec<Ack>| {
-        // Nobody waits any more after the first acknowledgement.
-        let _ = acks.into_iter().try_for_each(|ack| acked.send(ack.result));
-    });
-    let producer = context.log.producer(Delivery::Bounded(PATIENCE), sink).map_err(|e| e.to_string())?;
+    let fence = Fence { owner: context.owner_text(), world_id: context.world.id_field(), ..Fence::default() };
     let append = Append {
         topic: Arc::clone(&context.world.topics().updates),
         partition,
@@ -205,13 +195,15 @@ async fn append_fence(context: &Context, partition: Partition, epoch: Epoch) -> 
         headers: Headers::new(),
         token: 0,
     };
-    if !producer.append(vec![append]).is_empty() || !producer.flush(PATIENCE).await {
-        return Err("the log does not acknowledge the fence".into());
-    }
-    match ack.try_recv() {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(e)) => Err(format!("the fence is not in the log: {e}")),
-        Err(_) => Err("the log does not acknowledge the fence".into()),
+    let (route, mut acks) = context.publisher.route();
+    let acked = match route.append(vec![append]).is_empty() {
+        true => tokio::time::timeout(PATIENCE, acks.recv()).await.ok().flatten(),
+        false => None,
+    };
+    match acked.into_iter().flatten().next() {
+        Some((_, Ok(_))) => Ok(()),
+        Some((_, Err(e))) => Err(format!("the fence is not in the log: {e}")),
+        None => Err("the log does not acknowledge the fence".into()),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn claim(
     purpose: Purpose,
     mut beginning: Beginning,
 ) -> Result<Claimed, Outcome> {
-    let above = context.epoch_to_pass(partition);
+    let above = context.claim_above.of(partition);
     let (claimed, calls) = tokio::join!(context.indexes.claim_above(partition, above), unanswered(&context, partition));
     let (index, checkpoint) = claimed.map_err(Outcome::Index)?;
     let loss = match check(&context, partition, &checkpoint, purpose).await {
@@ -73,8 +73,7 @@ pub(super) async fn claim(
     forget(&context, partition, &calls, commands_from);
     let (world, settings) = (Arc::clone(&context.world), settings(&context, purpose));
     let now = context.clock.monotonic();
-    // R4: a value that is used once, so that the owner recognises its fence.
-    let owner = format!("{}/{:016x}", context.member, rand::random::<u64>());
+    let owner = context.owner_text();
     let core = match loss {
         None => PartitionCore::new(world, partition, &owner, checkpoint, settings, now),
         Some(loss) => PartitionCore::with_loss(world, partition, (&owner, loss), checkpoint, settings, now),
@@ -130,6 +129,11 @@ async fn check(
 ) -> Result<Option<AcceptedLoss>, Outcome> {
     let stranger = |e| Outcome::Stranger(Box::new(e));
     identity::check_index(context, partition, checkpoint).map_err(stranger)?;
+    if let (None, Some(id)) = (checkpoint.world, context.world.id())
+        && checkpoint.updates_low > Offset(0)
+    {
+        tracing::info!(partition = partition.0, "the index is taken into the world with the id {id}");
+    }
     let topics = context.world.topics();
     let updates = (Stream::Updates, &topics.updates, checkpoint.updates_low);
     let commands = (Stream::Commands, &topics.commands, checkpoint.commands_next);
@@ -145,13 +149,12 @@ async fn check(
             Ok(None)
         }
         Purpose::Mend { anew } => {
-            let mut range = missing(context, partition, updates).await?;
-            if range.is_none() && identity::check_updates(context, partition, checkpoint).await.is_err() {
-                // The log has the offset, but the records below it are not those that the index
-                // knows.
-                let (low, high) = watermarks(context, partition, updates.1).await?;
-                range = Some(OutOfRange { stream: Stream::Updates, wanted: updates.2, low, high });
-            }
+            let (low, high) = watermarks(context, partition, updates.1).await?;
+            let range = OutOfRange { stream: Stream::Updates, wanted: updates.2, low, high };
+            // The log may have the offset, although the record below it is not the one that the
+            // index knows.
+            let is_lost = range.is_missing() || identity::check_updates(context, partition, checkpoint).await.is_err();
+            let range = is_lost.then_some(range);
             accept(context, partition, checkpoint, range, anew).await
         }
     }
@@ -196,8 +199,8 @@ async fn missing(
     (stream, topic, wanted): (Stream, &Arc<str>, Offset),
 ) -> Result<Option<OutOfRange>, Outcome> {
     let (low, high) = watermarks(context, partition, topic).await?;
-    let is_missing = wanted < low || wanted > high;
-    Ok(is_missing.then_some(OutOfRange { stream, wanted, low, high }))
+    let range = OutOfRange { stream, wanted, low, high };
+    Ok(range.is_missing().then_some(range))
 }
 
 async fn watermarks(context: &Context, partition: Partition, topic: &Arc<str>) -> Result<(Offset, Offset), Outcome> {

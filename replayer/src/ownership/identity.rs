@@ -1,11 +1,11 @@
 //! Recognises the log: whether it is the one that the index describes (docs/decisions/0018).
 //!
 //! Offsets mean something only in one log. If a topic was made anew, or if the brokers or the store
-//! were confused, an owner would skip commands that nobody has decided. So it looks at the last
-//! record below each offset that the checkpoint names. In `commands` its print must be the
-//! checkpoint's. In `updates` its epoch must not be above the checkpoint's, because each owner of
-//! another log has claimed a later epoch. Retention may have deleted such a record; then nothing is
-//! known, and the ownership goes on.
+//! were confused, an owner would skip commands that are not decided. So the owner looks at the last
+//! record below each offset that the checkpoint names. In `commands`, the print of the record must
+//! be the checkpoint's. In `updates`, the epoch of the record must not be above the checkpoint's,
+//! because each owner of another log has claimed a later epoch. Retention may have deleted such a
+//! record; then there is nothing to compare, and the ownership goes on.
 //!
 //! The first ownership that a process tries reads these records together with the records of
 //! recovery, so it loses no time. It has appended its fence by then. A retry looks before it
@@ -14,8 +14,9 @@
 use crate::context::Context;
 use crate::feed::Delivery;
 use bytes::Bytes;
+use driftless_chunk::position::Position;
 use driftless_log::ReadError;
-use driftless_replayer_core::{End, own_id};
+use driftless_replayer_core::End;
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Epoch, Offset, Partition, Print, WorldId, format};
@@ -64,13 +65,13 @@ pub(crate) enum Stranger {
     },
 }
 
-/// What the last record of a stream below the checkpoint's offset must be.
+/// The property by which the last record below a checkpoint's offset is recognised.
 #[derive(Clone, Copy, Debug)]
 enum Mark {
-    /// A record of `commands` with this print.
+    /// A record of `commands` has this print.
     Print(Print),
-    /// A record of `updates` with at most this epoch.
-    EpochAtMost(Epoch),
+    /// A record of `updates` does not contradict this position, which stands just above it.
+    Position(Position),
 }
 
 /// A record that is compared before the records behind it are used.
@@ -93,15 +94,15 @@ pub(super) enum Compared {
 }
 
 impl Known {
-    /// What is known of `commands`.
+    /// The record of `commands` that the checkpoint describes.
     pub fn of_commands(checkpoint: &Checkpoint) -> Option<Self> {
         let mark = Mark::Print(checkpoint.commands_print?);
         Self::below(checkpoint.commands_next, mark)
     }
 
-    /// What is known of `updates`.
+    /// The record of `updates` that the checkpoint describes.
     pub fn of_updates(checkpoint: &Checkpoint) -> Option<Self> {
-        Self::below(checkpoint.updates_low, Mark::EpochAtMost(checkpoint.updates_low_epoch))
+        Self::below(checkpoint.updates_low, Mark::Position(Position::of_checkpoint(checkpoint)))
     }
 
     fn below(from: Offset, mark: Mark) -> Option<Self> {
@@ -136,56 +137,37 @@ impl Known {
         };
         if records.first().is_some_and(|(offset, _)| *offset == self.at()) {
             let (offset, value) = records.remove(0);
-            if let Err(difference) = self.check(&value) {
+            if let Some(difference) = self.difference(&value) {
                 return Compared::Differs(difference, offset);
             }
         }
         Compared::Delivery(Ok(records))
     }
 
-    fn check(self, value: &Bytes) -> Result<(), String> {
+    /// How the record differs from what is known; `None` if it does not.
+    fn difference(self, value: &Bytes) -> Option<String> {
         match self.mark {
             Mark::Print(known) => {
                 let found = Print::of(value);
-                let is_same = found == known;
-                is_same
-                    .then_some(())
-                    .ok_or_else(|| format!("the print of the record is {}, and not {}", hex(&found), hex(&known)))
+                (found != known).then(|| format!("the print of the record is {found}, and not {known}"))
             }
-            Mark::EpochAtMost(known) => {
-                // A record that cannot be read is the concern of those who have to read it.
-                let record = format::decode::<UpdatesRecord>("UpdatesRecord", value.clone());
-                let epoch = record.map_or(Epoch(0), |record| Epoch(record.epoch));
-                let is_possible = epoch <= known;
-                is_possible
-                    .then_some(())
-                    .ok_or_else(|| format!("the epoch of the record is {epoch}, although epoch {known} follows it"))
-            }
+            Mark::Position(position) => position.contradiction(value.clone()),
         }
     }
 }
 
-fn hex(print: &Print) -> String {
-    print.0.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Fails if the index belongs to another world. An index without a world is adopted by the next
-/// checkpoint.
+/// Fails if the index belongs to another world. The next checkpoint takes an index without a world
+/// into this one.
 pub(crate) fn check_index(context: &Context, partition: Partition, checkpoint: &Checkpoint) -> Result<(), Stranger> {
-    let own = context.world.id();
     match checkpoint.world {
-        None => {
-            if let Some(own) = own
-                && checkpoint.updates_low > Offset(0)
-            {
-                tracing::info!(partition = partition.0, "the index is taken into the world with the id {own}");
-            }
-            Ok(())
-        }
-        Some(index) if Some(index) == own => Ok(()),
-        Some(index) => {
-            Err(Stranger::Index { partition, store: context.store.url().to_owned(), index, world: own_id(own) })
-        }
+        None => Ok(()),
+        Some(index) if Some(index) == context.world.id() => Ok(()),
+        Some(index) => Err(Stranger::Index {
+            partition,
+            store: context.store.url().to_owned(),
+            index,
+            world: context.world.id_text(),
+        }),
     }
 }
 
@@ -255,7 +237,7 @@ async fn check_owner_of_log(context: &Context, partition: Partition) -> Result<(
     let Ok(UpdatesRecord { body: Some(Body::Fence(fence)), .. }) = record else { return Ok(()) };
     match WorldId::from_slice(&fence.world_id) {
         Some(found) if Some(found) != context.world.id() => {
-            Err(Stranger::World(End::AnotherWorld { offset, found, own: own_id(context.world.id()) }))
+            Err(Stranger::World(End::AnotherWorld { offset, found, own: context.world.id_text() }))
         }
         _ => Ok(()),
     }

@@ -6,9 +6,8 @@ use driftless_log::{Append, Headers};
 use driftless_replayer_core::{End, Input, Milestone, OutOfRange, Output};
 use driftless_schemas::ChunkId;
 use driftless_schemas::stored::{Checkpoint, IndexEntry};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The pause before the log is asked again for the end of `commands`.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -59,19 +58,19 @@ impl Ownership {
                 }
                 Output::Stuck(chunk, reason) => {
                     tracing::warn!(%chunk, "its commands wait; trying again: {reason}");
-                    let stuck =
-                        self.stuck.get_or_insert_with(|| Stuck { since: Instant::now(), reasons: BTreeMap::new() });
                     if let Purpose::Mend { .. } = self.purpose {
-                        stuck.reasons.insert(chunk, reason);
+                        self.stuck.get_or_insert_with(Stuck::begin).reasons.insert(chunk, reason);
                     }
                 }
                 Output::Ended(end) => {
                     match &end {
                         End::ModelFault { chunk } => self.context.be_careful_with(chunk.clone()),
                         End::Replaced { epoch } | End::FenceInvalid { current: epoch, .. } => {
-                            self.context.claim_above(self.partition, *epoch);
+                            self.context.claim_above.note(self.partition, *epoch);
                         }
-                        End::HistoryTooOld { current, .. } => self.context.begin_above(self.partition, *current),
+                        End::HistoryTooOld { current, .. } => {
+                            self.context.begin_above.note(self.partition, *current);
+                        }
                         _ => {}
                     }
                     ended = Some(end);

@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 /// The deadline of every wait. A wait that takes this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const PARTITIONS: i32 = 4;
+/// The number of chunks that [`Scene::work`] edits.
+pub const CHUNKS: i32 = 12;
 
 pub struct Scene {
     pub world: Arc<World>,
@@ -98,8 +100,18 @@ impl Scene {
         Self { world, log, store: Store::memory(), submitter, seqs: BTreeMap::new() }
     }
 
+    /// Runs one process, which decides a few commands of every chunk, and ends it in order.
+    pub async fn work(&mut self, name: &str) {
+        let process = self.start(name).await;
+        process.owns(4).await;
+        for _ in 0..10 {
+            (0..CHUNKS).for_each(|chunk| self.submit(chunk));
+        }
+        self.all_decided().await;
+        process.end().await.unwrap();
+    }
+
     /// Uses another log from now on.
-    #[allow(dead_code, reason = "only some of the test programs replace the log")]
     pub fn use_log(&mut self, inner: MemoryLog) {
         self.submitter = inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
         self.log = FaultyLog { inner, faults: Arc::default() };

@@ -8,7 +8,7 @@ use driftless_chunk::world::World;
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{RefusalCode, event};
 use driftless_schemas::time::UnixMs;
-use driftless_schemas::{SessionId, WorldId, WriterId, close, limits, proto};
+use driftless_schemas::{SessionId, WriterId, close, limits, proto};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub struct Identity {
     pub writer: WriterId,
     /// The names of the families that `Welcome` offered to the client; `None` means all families.
     pub offered: Option<BTreeSet<String>>,
-    /// What the client understands, as its Hello says; see [`driftless_schemas::features`].
+    /// The features that the client understands, as its Hello says; see
+    /// [`driftless_schemas::features`].
     pub features: u32,
 }
 
@@ -143,7 +144,7 @@ impl Greeter {
             world: spec.name.clone(),
             generation: spec.generation,
             server_time_ms: now.0,
-            world_id: self.world.id().map(WorldId::to_bytes).unwrap_or_default(),
+            world_id: self.world.id_field(),
         }
     }
 }

@@ -162,8 +162,7 @@ impl Hub {
     }
 
     fn answer(&mut self, ask_id: u64, id: &ChunkId, ask: Ask) {
-        let Some(partition) = self.chunks.get(id).map(|chunk| chunk.partition) else { return };
-        let history = self.history(partition);
+        let Some(history) = self.history_of(id) else { return };
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };

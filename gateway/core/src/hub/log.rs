@@ -73,26 +73,13 @@ impl TurnUpdates {
     }
 }
 
-/// Compares a record below the position with the position. An owner's record with a later epoch
-/// cannot stand there, so the log is not the one that the index describes.
-fn differs_below(position: Position, offset: Offset, value: Bytes) -> Option<Fault> {
-    // A record that cannot be read says nothing.
-    let record: UpdatesRecord = format::decode("UpdatesRecord", value).ok()?;
-    (record.epoch > position.epoch.0).then(|| {
-        Fault::Stranger(format!(
-            "updates is not the log that the index describes: offset {offset} has epoch {}, although epoch {} follows it",
-            record.epoch, position.epoch
-        ))
-    })
-}
-
 impl Hub {
     pub(super) fn take_records(&mut self, partition: Partition, records: Vec<(Offset, Bytes)>) {
         for (offset, value) in records {
             let Some(state) = self.partition_mut(partition).filter(|state| state.is_reading()) else { return };
             if offset < state.position.offset {
-                if let Some(fault) = differs_below(state.position, offset, value) {
-                    return self.degrade(partition, fault);
+                if let Some(found) = state.position.contradiction(value) {
+                    return self.degrade(partition, Fault::AnotherLog { found, offset });
                 }
                 continue;
             }

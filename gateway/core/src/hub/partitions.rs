@@ -25,6 +25,11 @@ impl Hub {
         self.partition(partition).map(|state| state.position.history).unwrap_or_default()
     }
 
+    /// The history of a chunk's partition, if the hub has the chunk.
+    pub(super) fn history_of(&self, chunk: &ChunkId) -> Option<HistoryId> {
+        self.chunks.get(chunk).map(|chunk| self.history(chunk.partition))
+    }
+
     pub(super) fn partition(&self, partition: Partition) -> Option<&PartitionState> {
         self.partitions.get(usize::try_from(partition.0).ok()?)
     }

@@ -151,8 +151,7 @@ impl Hub {
     /// Answers a Track of a chunk that is loaded. R12: a client whose state is newer than the
     /// replica waits until this gateway has caught up.
     pub(super) fn track_loaded(&mut self, socket_id: SocketId, id: &ChunkId) {
-        let Some(chunk) = self.chunks.get(id) else { return };
-        let history = self.history(chunk.partition);
+        let Some(history) = self.history_of(id) else { return };
         let knows = self.knows_histories(socket_id);
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let version = chunk.newest().map(|(version, _)| version);
@@ -190,8 +189,7 @@ impl Hub {
     pub(super) fn answer_track(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<&Have>) {
         let Some(socket) = self.sockets.get(&socket_id) else { return };
         let writer = socket.joined.writer;
-        let Some(chunk) = self.chunks.get(id) else { return };
-        let history = self.history(chunk.partition);
+        let Some(history) = self.history_of(id) else { return };
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         let newest = chunk.newest();
         let (Some(live), Some((version, hash))) = (&chunk.live, newest) else { return };

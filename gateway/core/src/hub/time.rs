@@ -26,8 +26,7 @@ impl Hub {
     /// if the next tick must look at the chunk again.
     fn watch(&mut self, id: &ChunkId) -> bool {
         let now = self.now;
-        let Some(partition) = self.chunks.get(id).map(|chunk| chunk.partition) else { return false };
-        let history = self.history(partition);
+        let Some(history) = self.history_of(id) else { return false };
         let Some(chunk) = self.chunks.get_mut(id) else { return false };
         let behind_max = self.settings.behind_max_ms;
         let is_late = |w: &Waiting| w.behind_since.is_some_and(|since| now.ms_since(since) >= behind_max);

@@ -95,8 +95,8 @@ fn a_log_whose_record_below_the_position_is_of_a_later_owner_is_another_log() {
         let mut gateway = Gateway::new(&log, settings(), 3);
         let below = Offset(position.offset.0 - 1);
         gateway.input(Input::Records(P, vec![(below, other.records.pop().unwrap())]));
-        let is_stranger = matches!(gateway.hub.standings().0[..], [Standing::Degraded(Fault::Stranger(_))]);
-        assert_eq!(is_stranger, !is_own);
+        let is_another = matches!(gateway.hub.standings().0[..], [Standing::Degraded(Fault::AnotherLog { .. })]);
+        assert_eq!(is_another, !is_own);
         log.owner();
     }
 }

@@ -9,7 +9,7 @@
 
 use super::{PartitionCore, Phase};
 use crate::guard::{Calls, RestoreError};
-use crate::messages::{AcceptedLoss, End, OutOfRange, Output, Stream, own_id};
+use crate::messages::{AcceptedLoss, End, OutOfRange, Output, Stream};
 use crate::recovered::{Recovered, read_record};
 use crate::working::Call;
 use bytes::Bytes;
@@ -148,7 +148,7 @@ impl PartitionCore {
         let Some(Body::Fence(fence)) = &record.body else { return Ok(()) };
         let Some(found) = WorldId::from_slice(&fence.world_id) else { return Ok(()) };
         if !std::mem::replace(&mut self.recovery.is_log_known, true) && Some(found) != self.world.id() {
-            return Err(End::AnotherWorld { offset, found, own: own_id(self.world.id()) });
+            return Err(End::AnotherWorld { offset, found, own: self.world.id_text() });
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use driftless_client::{Event, Outcome};
 use driftless_e2e_tests::edits::{chunk, set};
 use driftless_e2e_tests::process::{Ended, Env, arguments, run};
+use driftless_e2e_tests::proxy::Proxy;
 use driftless_e2e_tests::stack::{Dev, Stack as _};
 use driftless_e2e_tests::wait::{eventually, soon};
 use driftless_schemas::Version;
@@ -94,6 +95,10 @@ async fn a_lost_log_is_planned_and_accepted_and_edits_go_on() {
     assert_eq!(edit(&dev, "bob", 7).await, first.next().next());
 }
 
+fn is_change(event: &Event) -> bool {
+    matches!(event, Event::HistoryChanged { history: Some(_), .. })
+}
+
 /// The client holds versions that are gone. Without histories, the gateway would send it away again
 /// and again, and its next command would be out of order for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,25 +110,28 @@ async fn r12_a_client_that_holds_lost_versions_is_told_once_and_goes_on() {
     }
     let held = replica.version().unwrap();
     let mut events = client.events();
-    dev.stop().await;
-    eventually("the client knows that the servers are gone", || async {
-        let status = client.status();
-        if status.is_ingest_up || status.is_gateway_up { Err(status) } else { Ok(()) }
-    })
-    .await;
+    // A command that reaches ingest before a gateway has named the new history counts as sent, and
+    // ends as unknown. So ingest is out of reach until the client knows of the new history.
+    dev.entrance().ingests.iter().for_each(Proxy::close);
+    eventually("ingest to be away", || async { (!client.status().is_ingest_up).then_some(()).ok_or(client.status()) })
+        .await;
     let offline = replica.submit(set(9, 9)).unwrap();
+    dev.stop().await;
     lose_log(&dev);
     let applied = recover(&dev, "apply", &[]).await;
     assert!(applied.status.success(), "{applied:?}");
     dev.start().await;
+    let mut changes = 0;
+    while changes == 0 {
+        changes += usize::from(is_change(&soon("the change", events.recv()).await.unwrap()));
+    }
+    dev.entrance().ingests.iter().for_each(Proxy::open);
     let Outcome::Committed { version: Some(version) } = soon("the edit that was never sent", offline).await else {
         panic!("it is submitted in the new history")
     };
     assert!(version <= held, "{version} of the new history, {held} of the old one");
     let next = soon("a later edit", replica.submit(set(8, 8)).unwrap()).await;
     assert_eq!(next, Outcome::Committed { version: Some(version.next()) });
-    let changes = std::iter::from_fn(|| events.try_recv().ok())
-        .filter(|event| matches!(event, Event::HistoryChanged { history: Some(_), .. }))
-        .count();
+    changes += std::iter::from_fn(|| events.try_recv().ok()).filter(is_change).count();
     assert_eq!(changes, 1, "the change is reported once");
 }
