@@ -12,6 +12,13 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::error::RDKafkaErrorCode;
 use std::io::Write;
 use std::sync::{Arc, Once};
+use std::time::Duration;
+
+/// How long clients wait for an answer from a broker that a test stops. A broker on a busy machine
+/// must be able to answer in that time: a client that gives up each time never delivers anything.
+const SOCKET_TIMEOUT_MS: &str = "2000";
+/// A time after which a client has given up waiting for a stopped broker.
+const UNTIL_TIMED_OUT: Duration = Duration::from_secs(4);
 
 struct Kafka(KafkaLog);
 
@@ -128,7 +135,7 @@ async fn an_outage_is_only_a_delay() {
     assert!(producer.append(numbered(&topic, 0, 100..300)).is_empty());
     assert!(producer.append(numbered(&topic, 1, 300..310)).is_empty());
     reader.assign("t", Partition(1), Offset(0));
-    assert!(!producer.flush(std::time::Duration::from_secs(1)).await, "no broker runs that could acknowledge");
+    assert!(!producer.flush(Duration::from_secs(1)).await, "no broker runs that could acknowledge");
     let server = tokio::task::spawn_blocking(move || {
         server.restart(1).unwrap();
         server
@@ -198,7 +205,7 @@ async fn r4_records_that_are_sent_again_count_once() {
     let pid = server.pid(1).expect("it runs").to_string();
     let settings = KafkaSettings {
         brokers: server.brokers().to_owned(),
-        producer_properties: [("socket.timeout.ms".to_owned(), "500".to_owned())].into(),
+        producer_properties: [("socket.timeout.ms".to_owned(), SOCKET_TIMEOUT_MS.to_owned())].into(),
         ..KafkaSettings::default()
     };
     let log = KafkaLog::new(settings).unwrap();
@@ -215,7 +222,7 @@ async fn r4_records_that_are_sent_again_count_once() {
         for batch in (next + 10..next + 40).step_by(10) {
             assert!(producer.append(numbered(&topic, 0, batch..batch + 10)).is_empty());
         }
-        assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "a stopped broker acknowledged");
+        assert!(!producer.flush(UNTIL_TIMED_OUT).await, "a stopped broker acknowledged");
         run("kill", &["-CONT", &pid]);
         for (token, result) in acks.take(30).await {
             assert!(result.is_ok(), "record {token}: {result:?}");
@@ -229,7 +236,7 @@ async fn r4_records_that_are_sent_again_count_once() {
                 Ok(bounds) => return bounds,
                 Err(error) => {
                     eprintln!("reading the watermarks failed, and is retried: {error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }
@@ -257,7 +264,8 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     let server = tokio::task::spawn_blocking(move || Server::start(options).unwrap()).await.unwrap();
     let pid = server.pid(1).expect("it runs").to_string();
     // The back-off is long enough for the test to delete the topic before the record is sent again.
-    let properties = [("socket.timeout.ms", "500"), ("retry.backoff.ms", "15000"), ("retry.backoff.max.ms", "15000")];
+    let properties =
+        [("socket.timeout.ms", SOCKET_TIMEOUT_MS), ("retry.backoff.ms", "15000"), ("retry.backoff.max.ms", "15000")];
     let settings = KafkaSettings {
         brokers: server.brokers().to_owned(),
         producer_properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -271,7 +279,7 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
     assert!(acks.take(1).await[0].1.is_ok());
     stop(&pid);
     assert!(producer.append(numbered(&topic, 0, 1..2)).is_empty());
-    assert!(!producer.flush(std::time::Duration::from_secs(2)).await, "a stopped broker acknowledged");
+    assert!(!producer.flush(UNTIL_TIMED_OUT).await, "a stopped broker acknowledged");
     run("kill", &["-CONT", &pid]);
     // A busy broker may have answered late, so record 0 may stand twice. Only its number tells that
     // record 1 is in the log.
@@ -297,7 +305,7 @@ async fn a_record_that_may_be_in_the_log_is_never_reported_as_refused() {
         let is_deleted = async || {
             let admin: AdminClient<_> =
                 rdkafka::ClientConfig::new().set("bootstrap.servers", server.brokers()).create().unwrap();
-            let options = AdminOptions::new().request_timeout(Some(std::time::Duration::from_secs(1)));
+            let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(1)));
             let answer = admin.delete_topics(&["t"], &options).await;
             answer.is_ok_and(|deleted| {
                 matches!(deleted[..], [Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))])
