@@ -20,6 +20,7 @@ pub enum Mutant {
     OwnFenceByEpoch,
     ReopenIndex,
     StartWithoutEpoch,
+    ForgetTheEnd,
     TrustEveryOffset,
     CountZombies,
     AcceptGaps,
@@ -55,7 +56,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 39] = [
         Self::SkipFence,
         Self::ReadToTheEnd,
         Self::OpenIndexAfterFence,
@@ -63,6 +64,7 @@ impl Mutant {
         Self::OwnFenceByEpoch,
         Self::ReopenIndex,
         Self::StartWithoutEpoch,
+        Self::ForgetTheEnd,
         Self::TrustEveryOffset,
         Self::CountZombies,
         Self::AcceptGaps,
@@ -107,6 +109,7 @@ impl Mutant {
             Self::OwnFenceByEpoch => "R4: an owner takes any valid fence of its epoch for its own",
             Self::ReopenIndex => "R4: a fenced owner opens its index again and goes on (shell)",
             Self::StartWithoutEpoch => "R4: reading begins at `updates_low` without the epoch and n at that place",
+            Self::ForgetTheEnd => "R4: an owner takes up a log that has lost records which an earlier owner has read",
             Self::TrustEveryOffset => "R4: every acknowledged offset counts as a position",
             Self::CountZombies => "R4: records of a replaced owner count",
             Self::AcceptGaps => "R4: a record counts although an earlier one was lost",

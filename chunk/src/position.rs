@@ -60,6 +60,14 @@ impl Position {
             .then(|| format!("the epoch of the record is {}, although epoch {} follows it", record.epoch, self.epoch))
     }
 
+    /// Whether a checkpoint may name this position, if the record stands just below it. The next
+    /// reader would find a [`contradiction`](Self::contradiction) behind a foreign record of a
+    /// later epoch, although such a record counts for nobody.
+    #[must_use]
+    pub fn may_follow(&self, record: &proto::UpdatesRecord) -> bool {
+        record.epoch <= self.epoch.0
+    }
+
     /// Judges the record at `offset`, and advances the position past that record. Records must come
     /// in the order of their offsets.
     pub fn judge(&mut self, offset: Offset, record: &proto::UpdatesRecord) -> Validity {

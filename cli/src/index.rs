@@ -1,15 +1,18 @@
-//! `driftless index`: an operator makes the index of a partition again.
+//! `driftless index`: an operator compares the index of a partition with the log, or makes it
+//! again.
 
 use crate::location::LocationArgs;
 use crate::recover;
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use driftless_replayer::Compared;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 /// Arguments of `driftless index`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
+  driftless index check --all --brokers kafka:9092 --store s3://my-bucket          changes nothing
   driftless index rebuild --partition 3 --brokers kafka:9092 --store s3://my-bucket
   driftless index rebuild --partition 3 --data .driftless")]
 pub(crate) struct Args {
@@ -19,6 +22,15 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum What {
+    /// Compare the newest ref of each chunk with `updates`. Changes nothing.
+    #[command(after_help = "Examples:
+  driftless index check --all --brokers kafka:9092 --store s3://my-bucket
+  driftless index check --partition 3 --json --data .driftless
+
+Replayers of version 0.1.0 could write refs of decisions that do not count, after an index was put back
+from a backup. Check each world once after the upgrade. The command ends with success if every ref that
+the log still shows agrees with it. Replayers may run.")]
+    Check(Options),
     /// Make the index of a partition from `updates` and the snapshots, and replace the old one.
     #[command(after_help = "Examples:
   driftless index rebuild --partition 3 --brokers kafka:9092 --store s3://my-bucket
@@ -47,7 +59,43 @@ struct Options {
 
 /// Runs `driftless index`.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let What::Rebuild(options) = args.what;
+    match args.what {
+        What::Check(options) => check(&options).await,
+        What::Rebuild(options) => rebuild(&options).await,
+    }
+}
+
+async fn check(options: &Options) -> Result<()> {
+    let (mending, partitions) = recover::open(&options.location, options.partition, false).await?;
+    let mut foreign = 0;
+    for partition in partitions {
+        let compared = mending.compare_index(partition).await.map_err(anyhow::Error::msg)?;
+        foreign += compared.foreign.len();
+        if options.json {
+            let chunks =
+                compared.foreign.iter().map(|(chunk, found)| json!({ "chunk": chunk.as_str(), "found": found }));
+            let object = json!({
+                "partition": partition.0,
+                "agreeing": compared.agreeing,
+                "unknown": compared.unknown,
+                "foreign": chunks.collect::<Vec<_>>(),
+            });
+            println!("{object}");
+            continue;
+        }
+        let Compared { agreeing, unknown, foreign } = compared;
+        println!("partition {partition}: {agreeing} refs agree with the log, {unknown} are older than the log");
+        for (chunk, found) in foreign {
+            println!("  {chunk}: {found}");
+        }
+    }
+    if foreign > 0 {
+        bail!("{foreign} refs contradict the log: make their indexes again with `driftless index rebuild`");
+    }
+    Ok(())
+}
+
+async fn rebuild(options: &Options) -> Result<()> {
     let (mending, partitions) = recover::open(&options.location, options.partition, false).await?;
     let mut failed = 0;
     for partition in partitions {

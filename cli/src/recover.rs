@@ -34,6 +34,7 @@ The command ends with success if nothing is lost.")]
   driftless recover apply --brokers kafka:9092 --store s3://my-bucket
   driftless recover apply --partition 3 --data .driftless
   driftless recover apply --chunk canvas/0/0 --brokers kafka:9092 --store s3://my-bucket
+  driftless recover apply --partition 3 --new-history --brokers kafka:9092 --store s3://my-bucket
 
 The contents of the stored states stay, and so do all decisions that the log still has. Where records of
 `updates` are lost, or where `commands` is another topic, a new history of the partition begins: clients
@@ -50,6 +51,10 @@ struct ApplyArgs {
     /// be made again. May be given several times.
     #[arg(long = "chunk", value_name = "ID")]
     chunks: Vec<ChunkId>,
+    /// Begin a new history even where nothing is found lost. Gateways and replayers know more of
+    /// the log than the index if it has lost the records of its last seconds.
+    #[arg(long)]
+    new_history: bool,
 }
 
 #[derive(clap::Args)]
@@ -68,7 +73,7 @@ struct Options {
 pub(crate) async fn run(args: Args) -> Result<()> {
     match args.what {
         What::Plan(options) => plan(&options).await,
-        What::Apply(args) => apply(&args.options, &args.chunks).await,
+        What::Apply(args) => apply(&args).await,
     }
 }
 
@@ -89,19 +94,19 @@ async fn plan(options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn apply(options: &Options, chunks: &[ChunkId]) -> Result<()> {
+async fn apply(ApplyArgs { options, chunks, new_history }: &ApplyArgs) -> Result<()> {
     let (mending, partitions) = open(&options.location, options.partition, true).await?;
     let mut failed = 0;
     for partition in partitions {
         let finding = mending.examine(partition).await.map_err(anyhow::Error::msg)?;
         let chunks: Vec<ChunkId> = chunks.iter().filter(|chunk| mending.is_in(chunk, partition)).cloned().collect();
-        if finding.is_sound() && chunks.is_empty() {
+        if finding.is_sound() && chunks.is_empty() && !new_history {
             if !options.json {
                 println!("partition {partition}: nothing is lost; it stays as it is");
             }
             continue;
         }
-        match mending.mend(&finding, &chunks).await {
+        match mending.mend(&finding, &chunks, *new_history).await {
             Ok(mended) if options.json => println!("{}", mended_json(partition, &mended)),
             Ok(mended) => print_mended(partition, &mended),
             Err(problem) => {

@@ -133,7 +133,8 @@ impl Loader {
             let watermarks = self.log.watermarks(&self.world.topics().updates, partition).await;
             let (low, high) = watermarks.map_err(|e| Fault::Log(e.to_string()))?;
             view.set(opened);
-            Ok(Opened { position: Position::of_checkpoint(&checkpoint), low, high })
+            let (position, known_end) = (Position::of_checkpoint(&checkpoint), checkpoint.updates_end);
+            Ok(Opened { position, low, high, known_end })
         };
         let timed_out = || Err(Fault::Index(format!("the index and the log did not answer within {OPEN_TIMEOUT:?}")));
         tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(|_| timed_out())
@@ -245,9 +246,19 @@ impl Loader {
 
     async fn newest_ref(&self, chunk: &ChunkId) -> Result<Option<StoredRef>, String> {
         let place = self.world.place(chunk).map_err(|e| e.to_string())?;
-        let view = self.view(place.partition).and_then(View::get);
-        let view = view.ok_or_else(|| format!("partition {} has no view", place.partition))?;
-        Ok(view.entry(chunk).await.map_err(|e| e.to_string())?.map(|entry| entry.newest))
+        let no_view = || format!("partition {} has no view", place.partition);
+        let view = self.view(place.partition).ok_or_else(no_view)?;
+        let entry = match view.get().ok_or_else(no_view)?.entry(chunk).await {
+            // An operator may have put the index back to a state that lacks files of this view. A
+            // new view names the files that the index has now.
+            Err(index::Error::Damaged { problem, .. }) => {
+                let opened = tokio::time::timeout(OPEN_TIMEOUT, self.replace(view)).await;
+                opened.map_err(|_| problem)?.map_err(|e| e.to_string())?;
+                view.get().ok_or_else(no_view)?.entry(chunk).await
+            }
+            entry => entry,
+        };
+        Ok(entry.map_err(|e| e.to_string())?.map(|entry| entry.newest))
     }
 
     fn view(&self, partition: Partition) -> Option<&View> {

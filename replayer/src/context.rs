@@ -11,7 +11,7 @@ use driftless_log::Log;
 use driftless_replayer_core::Settings;
 use driftless_runtime::clock::Clock;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, Epoch, HistoryId, Partition};
+use driftless_schemas::{ChunkId, Epoch, HistoryId, Offset, Partition};
 use driftless_store::Store;
 use driftless_store::index::Indexes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,9 @@ pub(crate) struct Context {
     /// The highest history that this process has read in each partition of `updates`, if that
     /// history has ended an ownership. The next history begins above it.
     pub begin_above: Highest<HistoryId>,
+    /// The highest offset of each partition of `updates` up to which ownerships of this process
+    /// have known the log, in its newest history. A log that ends below has lost its end.
+    pub known_end: Highest<(HistoryId, Offset)>,
     /// Chunks that ownerships which mend are to load.
     pub to_mend: Mutex<BTreeSet<ChunkId>>,
     /// Chunks of which ownerships that mend have lost commits, and how many.

@@ -30,7 +30,7 @@ pub enum Error {
 /// The log no longer holds what recovery of a partition needs.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the log does not hold what recovery needs: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; or find out with `driftless recover plan` what is lost, and go on without it with `driftless recover apply`"
+    "the log does not hold what recovery needs: {source}. Retention was shorter than the time without a replayer, or the index in this store belongs to another log or generation. Restore the log; name the store that belongs to it; or find out with `driftless recover plan` what is lost, and go on without it with `driftless recover apply` (with `--new-history` if the plan finds nothing, because only this process knew the lost end of the log)"
 )]
 pub(crate) struct Unrecoverable {
     /// The wanted offset, and the offsets that the log holds.

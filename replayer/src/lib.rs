@@ -19,7 +19,7 @@ mod standing;
 mod ownership;
 mod whole_log;
 mod mending;
-pub use mending::{ChunkLoss, Finding, Mended, Mending, Rebuilt, State};
+pub use mending::{ChunkLoss, Compared, Finding, Mended, Mending, Rebuilt, State};
 mod context;
 mod report;
 mod feed;

@@ -4,9 +4,11 @@
 //! Both claim and fence as an owner does, so they are safe beside an owner that runs: that owner
 //! ends, and takes the partition up again afterwards (R4).
 
+mod comparison;
 mod examination;
 mod rebuilding;
 
+pub use comparison::Compared;
 pub use examination::{ChunkLoss, Finding, State};
 pub use rebuilding::Rebuilt;
 
@@ -19,7 +21,7 @@ use driftless_chunk::world::World;
 use driftless_log::Log;
 use driftless_replayer_core::End;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, HistoryId, Partition};
+use driftless_schemas::{ChunkId, Partition};
 use driftless_store::Store;
 use driftless_store::index::{self, Index, Indexes};
 use std::sync::{Arc, PoisonError};
@@ -76,21 +78,23 @@ impl Mending {
 
     /// Accepts what [`Self::examine`] has found lost, so that the next owner can take the partition
     /// up. Also loads these chunks of the partition: one whose object is lost for good goes on with
-    /// an older content.
+    /// an older content. If `begins_history` is true, a new history begins even if nothing was
+    /// found lost: the log may have lost an end that the index did not know.
     ///
     /// # Errors
     /// What keeps the partition from being mended, and what to do.
-    pub async fn mend(&self, found: &Finding, chunks: &[ChunkId]) -> Result<Mended, String> {
+    pub async fn mend(&self, found: &Finding, chunks: &[ChunkId], begins_history: bool) -> Result<Mended, String> {
         let partition = found.partition;
         self.context.to_mend.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks.iter().cloned());
         if let Some(problem) = &found.index {
             return Err(format!("{problem}. First make the index again: `driftless index rebuild`"));
         }
         let before = self.history(partition).await?;
-        if found.updates != State::Whole || !self.context.to_mend(partition).is_empty() {
-            self.own(partition, None).await?;
+        let is_lost = found.updates != State::Whole || begins_history;
+        if is_lost || !self.context.to_mend(partition).is_empty() {
+            self.own(partition, Purpose::Mend { is_ordered: begins_history }).await?;
         }
-        if !(found.updates == State::Whole && found.commands == State::Whole) {
+        if found.commands != State::Whole {
             self.move_commands(found).await?;
         }
         let after = self.checkpoint(partition).await?;
@@ -118,20 +122,27 @@ impl Mending {
         rebuilding::rebuild(&self.context, partition, progress).await
     }
 
-    /// Takes up `commands` at its present beginning, so that commands whose decisions are lost are
-    /// decided again, as far as `commands` still has them. If it is another topic, the index
-    /// forgets the offsets of the old one first, and a new history then shows every reader that
-    /// they have changed.
+    /// Compares the newest ref of each chunk with `updates`. Changes nothing.
+    ///
+    /// # Errors
+    /// Why the index or `updates` cannot be read.
+    pub async fn compare_index(&self, partition: Partition) -> Result<Compared, String> {
+        comparison::compare(&self.context, partition).await
+    }
+
+    /// Takes up `commands` at its present beginning. If it is another topic, the index forgets the
+    /// offsets of the old one first, and a new history then shows every reader that they have
+    /// changed.
     async fn move_commands(&self, found: &Finding) -> Result<(), String> {
         let partition = found.partition;
         let is_another = matches!(found.commands, State::Another { .. });
         if is_another && found.updates == State::Whole {
             // Decisions that no ref contains are stored, because their marks name offsets of the
             // old topic.
-            self.own(partition, None).await?;
+            self.own(partition, Purpose::Mend { is_ordered: false }).await?;
         }
         let mut tries = 0;
-        let moved = loop {
+        loop {
             tries += 1;
             let (index, checkpoint) = self.context.indexes.claim(partition).await.map_err(|e| e.to_string())?;
             let moved = self.move_offsets(&index, &checkpoint, partition, is_another).await;
@@ -140,44 +151,41 @@ impl Mending {
                 Err(_) if tries < TRIES => tokio::time::sleep(PAUSE).await,
                 moved => break moved?,
             }
-        };
-        match moved {
-            // The fence names the history that the checkpoint names already.
-            Some(history) => self.own(partition, Some(history)).await,
-            None => Ok(()),
         }
+        // The next fence names the history that the checkpoint names already. The next
+        // owner of the partition appends it, even if this process crashes now.
+        if is_another { self.own(partition, Purpose::Mend { is_ordered: false }).await } else { Ok(()) }
     }
 
-    /// Writes the checkpoint with the present beginning of `commands`. Returns the history that is
-    /// to begin if `commands` is another topic.
+    /// Writes the checkpoint with the present beginning of `commands`. If `commands` is another
+    /// topic, the checkpoint also orders the next owner to begin a history.
     async fn move_offsets(
         &self,
         index: &Index,
         checkpoint: &Checkpoint,
         partition: Partition,
         is_another: bool,
-    ) -> Result<Option<HistoryId>, String> {
+    ) -> Result<(), String> {
         let topic = &self.context.world.topics().commands;
         let (low, _) = self.context.log.watermarks(topic, partition).await.map_err(|e| e.to_string())?;
         let mut moved = Checkpoint { commands_next: low, commands_print: None, ..*checkpoint };
         if !is_another {
-            index.write(&moved, &[]).await.map_err(|e| e.to_string())?;
-            return Ok(None);
+            return index.write(&moved, &[]).await.map_err(|e| e.to_string());
         }
         let begun = self.context.new_history(partition, checkpoint);
         moved.history = begun.ok_or_else(|| Outcome::LossUnnamed.to_string())?;
+        moved.commands_anew = true;
         index.forget_commands(&moved).await.map_err(|e| e.to_string())?;
-        Ok(Some(moved.history))
+        Ok(())
     }
 
     /// Runs an ownership that accepts the loss and stores what is left.
-    async fn own(&self, partition: Partition, anew: Option<HistoryId>) -> Result<(), String> {
+    async fn own(&self, partition: Partition, purpose: Purpose) -> Result<(), String> {
         // An index that is older than the log needs a second try, above the epoch of the log. A
         // replayer that runs tries to claim the partition as well, after pauses that grow.
         for _ in 0..TRIES {
             let (orders, ordered) = watch::channel(Order::Continue);
             let (is_running, _running) = watch::channel(false);
-            let purpose = Purpose::Mend { anew };
             let outcome = ownership::run(Arc::clone(&self.context), partition, purpose, ordered, is_running).await;
             drop(orders);
             match outcome {

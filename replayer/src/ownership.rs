@@ -13,7 +13,7 @@ use crate::publisher::{OwnAck, Route};
 use crate::report::{Report, Reports};
 use driftless_log::{Append, ReadError};
 use driftless_replayer_core::{End, Input, PartitionCore, Stats, Stream};
-use driftless_schemas::{ChunkId, HistoryId, Partition};
+use driftless_schemas::{ChunkId, Partition};
 use driftless_store::index::{self, Index};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -84,6 +84,7 @@ impl Outcome {
                 End::HistoryTooOld { .. } => "history_too_old",
                 End::AnotherWorld { .. } => "another_world",
                 End::IndexTooOld { .. } => "index_too_old",
+                End::AnotherLog { .. } => "another_log",
                 End::NotCounted { .. } => "not_counted",
                 End::AppendFailed { .. } => "append_failed",
                 End::Unreadable { .. } => "unreadable",
@@ -132,9 +133,8 @@ pub(crate) enum Purpose {
     },
     /// Accept the loss of records that recovery needs, store what is left, and end.
     Mend {
-        /// Take up another topic of `commands`, whose offsets the index has prepared, and begin
-        /// this history.
-        anew: Option<HistoryId>,
+        /// Begin a new history even if the index names nothing that the log lacks.
+        is_ordered: bool,
     },
 }
 
@@ -209,7 +209,8 @@ impl Ownership {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if let Some(end) = self.carry_out() {
-                return self.finish(Outcome::Core(end));
+                let outcome = self.outcome(end);
+                return self.finish(outcome);
             }
             if self.core.is_running() && !*is_running.borrow() {
                 is_running.send_replace(true);
@@ -273,6 +274,18 @@ impl Ownership {
             let reasons: Vec<_> = stuck.reasons.iter().map(|(chunk, reason)| format!("{chunk}: {reason}")).collect();
             reasons.join("; ")
         })
+    }
+
+    /// The outcome of an ownership that the core has ended.
+    fn outcome(&self, end: End) -> Outcome {
+        let End::AnotherLog { offset, found, known } = end else { return Outcome::Core(end) };
+        let topic = &self.context.world.topics().updates;
+        Outcome::Stranger(Box::new(Stranger::of_print(
+            &self.context.store,
+            topic,
+            self.partition,
+            (offset, found, known),
+        )))
     }
 
     fn handle(&mut self, input: Input) {
@@ -356,6 +369,8 @@ impl Ownership {
     }
 
     fn finish(self, outcome: Outcome) -> Outcome {
+        let known = self.core.known();
+        self.context.known_end.note(self.partition, (known.history, known.offset));
         if let Outcome::Core(End::AppendFailed { .. }) = outcome
             && let Err(e) = self.context.publisher.renew(&self.route)
         {

@@ -144,6 +144,7 @@ pub(crate) fn context(
         careful: Mutex::default(),
         claim_above: Highest::default(),
         begin_above: Highest::default(),
+        known_end: Highest::default(),
         lost: Mutex::default(),
         to_mend: Mutex::default(),
         #[cfg(debug_assertions)]

@@ -42,8 +42,9 @@ pub(crate) async fn commands_taken_up_at(
 ) -> Result<Option<Offset>, String> {
     let (mut position, mut found) = (Position::START, None);
     read_all(log, topic, partition, |offset, record| {
-        let is_valid = position.judge(offset, &record) == Validity::Fence;
-        if is_valid && matches!(&record.body, Some(Body::Fence(fence)) if fence.commands_anew) {
+        let history = position.history;
+        let begins = position.judge(offset, &record) == Validity::Fence && position.history > history;
+        if begins && matches!(&record.body, Some(Body::Fence(fence)) if fence.commands_anew) {
             found = Some(offset);
         }
         Ok(())

@@ -6,7 +6,7 @@ mod scene;
 
 use bytes::Bytes;
 use driftless_log::{Append, Delivery, Headers, Log as _};
-use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
+use driftless_schemas::proto::{Decisions, Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::{Partition, limits};
 use driftless_store::Store;
 use futures_util::TryStreamExt as _;
@@ -64,22 +64,30 @@ impl Scene {
 
     /// Appends a fence to `updates` that no owner of this scene has written.
     async fn append_fence(&self, partition: Partition, epoch: u64) {
-        let fence = UpdatesRecord {
-            epoch,
-            n: 0,
-            body: Some(Body::Fence(Fence { owner: "a stranger".into(), ..Fence::default() })),
-        };
+        let fence = Fence { owner: "a stranger".into(), ..Fence::default() };
+        self.append(partition, UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(fence)) }).await;
+    }
+
+    /// Appends a record to `updates` that no owner of this scene has written.
+    async fn append(&self, partition: Partition, record: UpdatesRecord) {
         let producer = self.log.inner.producer(Delivery::Bounded(PATIENCE), Arc::new(|_| {})).unwrap();
         let append = Append {
             topic: Arc::clone(&self.world.topics().updates),
             partition,
             key: Bytes::new(),
-            value: fence.encode_to_vec().into(),
+            value: record.encode_to_vec().into(),
             headers: Headers::new(),
             token: 0,
         };
         assert!(producer.append(vec![append]).is_empty());
         assert!(producer.flush(PATIENCE).await);
+    }
+
+    /// The `updates_low` of a partition's checkpoint, and the number of records in `updates`.
+    async fn checkpointed(&self, partition: Partition) -> (usize, usize) {
+        let checkpoint = self.indexes().view(partition).await.unwrap().checkpoint().await.unwrap();
+        let records = self.records(&self.world.topics().updates, partition).await.len();
+        (usize::try_from(checkpoint.updates_low.0).unwrap(), records)
     }
 
     /// Checks that every partition's checkpoint has the epoch and n of its place in the log.
@@ -169,6 +177,41 @@ async fn r4_a_running_owner_notices_a_newer_fence_and_claims_above_it() {
     assert_eq!(checkpoint.epoch.0, 101, "the next epoch is above the stranger's");
     process.end().await.unwrap();
     scene.checkpoints_hold().await;
+}
+
+/// Another program writes a record under an epoch that no fence has begun. No reader counts it. A
+/// checkpoint that names the position behind it would make the next owner take the log for another
+/// one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r4_a_foreign_record_of_a_later_epoch_locks_no_later_owner_out() {
+    let mut scene = Scene::new().await;
+    let process = scene.start("a").await;
+    process.owns(4).await;
+    (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
+    scene.all_decided().await;
+    let partition = scene.world.place(&scene.chunk(0)).unwrap().partition;
+    let foreign = UpdatesRecord { epoch: 50, n: 1, body: Some(Body::Decisions(Decisions::default())) };
+    // The log is at rest when everything is stored.
+    let deadline = Instant::now() + PATIENCE;
+    while scene.checkpointed(partition).await.0 < scene.checkpointed(partition).await.1 {
+        assert!(Instant::now() < deadline, "the log does not come to rest");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    scene.append(partition, foreign).await;
+    let (low, end) = scene.checkpointed(partition).await;
+    assert_eq!(low + 1, end, "the foreign record is the last one");
+    // An idle owner reads the record within a second, and would write its checkpoint soon after.
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline {
+        assert!(scene.checkpointed(partition).await.0 < end, "the checkpoint names the position behind the record");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    process.end().await.unwrap();
+    let process = scene.start("b").await;
+    process.owns(4).await;
+    (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
+    scene.all_decided().await;
+    process.end().await.unwrap();
 }
 
 /// A fence with the highest number there is can never be passed. The partition stays without an

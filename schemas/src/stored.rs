@@ -102,6 +102,14 @@ pub struct Checkpoint {
     pub world: Option<WorldId>,
     /// The print of the record of `commands` just below `commands_next`, if it is known.
     pub commands_print: Option<Print>,
+    /// The owner has judged every record of `updates` below this offset, so a shorter log has lost
+    /// its end. 0 if it is not known; otherwise not below `updates_low`.
+    pub updates_end: Offset,
+    /// The print of the record of `updates` just below `updates_end`, if it is known.
+    pub updates_print: Option<Print>,
+    /// True if the index has forgotten the offsets of an older topic of `commands`, and the log
+    /// does not say so yet. The next fence then begins `history`, with `commands_anew`.
+    pub commands_anew: bool,
 }
 
 impl StoredRef {
@@ -254,6 +262,9 @@ impl Checkpoint {
                 return refuse(field, format!("{offset}, but offsets count from 0"));
             }
         }
+        if found.updates_end != 0 && found.updates_end < found.updates_low {
+            return refuse("updates_end", format!("{} is below updates_low {}", found.updates_end, found.updates_low));
+        }
         if found.updates_low_epoch > found.epoch {
             let problem = format!("{} is above the owner's epoch {}", found.updates_low_epoch, found.epoch);
             return refuse("updates_low_epoch", problem);
@@ -269,7 +280,10 @@ impl Checkpoint {
             updates_low_n: found.updates_low_n,
             history: history(&found.history)?,
             world: optional(&found.world_id, "world_id", WorldId::from_slice)?,
-            commands_print: optional(&found.commands_print, "commands_print", |b| b.try_into().ok().map(Print))?,
+            commands_print: optional(&found.commands_print, "commands_print", print)?,
+            updates_end: Offset(found.updates_end),
+            updates_print: optional(&found.updates_print, "updates_print", print)?,
+            commands_anew: found.commands_anew,
         })
     }
 
@@ -284,7 +298,10 @@ impl Checkpoint {
             updates_low_n: self.updates_low_n,
             history: self.history.to_field(),
             world_id: self.world.map(WorldId::to_bytes).unwrap_or_default(),
-            commands_print: self.commands_print.map(|print| Bytes::copy_from_slice(&print.0)).unwrap_or_default(),
+            commands_print: print_field(self.commands_print),
+            updates_end: self.updates_end.0,
+            updates_print: print_field(self.updates_print),
+            commands_anew: self.commands_anew,
         }
     }
 }
@@ -299,6 +316,14 @@ fn optional<T>(field: &[u8], name: &'static str, read: impl Fn(&[u8]) -> Option<
         [] => Ok(None),
         field => read(field).map(Some).ok_or_else(|| bad_length(name, field)),
     }
+}
+
+fn print(field: &[u8]) -> Option<Print> {
+    field.try_into().ok().map(Print)
+}
+
+fn print_field(print: Option<Print>) -> Bytes {
+    print.map(|print| Bytes::copy_from_slice(&print.0)).unwrap_or_default()
 }
 
 fn bad_length(name: &'static str, field: &[u8]) -> Error {
@@ -386,6 +411,9 @@ mod tests {
             history: Bytes::from_static(&[3; 16]),
             world_id: Bytes::from_static(&[4; 16]),
             commands_print: Bytes::from_static(&[5; 8]),
+            updates_end: 9,
+            updates_print: Bytes::from_static(&[6; 8]),
+            commands_anew: true,
             ..of_format_1.clone()
         };
         for good in [&of_format_1, &good] {
@@ -395,11 +423,14 @@ mod tests {
             (proto::Checkpoint { epoch: 0, ..good.clone() }, "epoch"),
             (proto::Checkpoint { commands_next: -1, ..good.clone() }, "commands_next"),
             (proto::Checkpoint { updates_low: -9, ..good.clone() }, "updates_low"),
+            (proto::Checkpoint { updates_end: -9, ..good.clone() }, "updates_end"),
+            (proto::Checkpoint { updates_end: good.updates_low - 1, ..good.clone() }, "updates_end"),
             (proto::Checkpoint { updates_low_epoch: 3, ..good.clone() }, "updates_low_epoch"),
             (proto::Checkpoint { updates_low_epoch: 0, ..good.clone() }, "updates_low_n"),
             (proto::Checkpoint { history: Bytes::from_static(&[0; 16]), ..good.clone() }, "history"),
             (proto::Checkpoint { world_id: Bytes::from_static(&[4; 5]), ..good.clone() }, "world_id"),
             (proto::Checkpoint { commands_print: Bytes::from_static(&[5; 9]), ..good.clone() }, "commands_print"),
+            (proto::Checkpoint { updates_print: Bytes::from_static(&[5; 7]), ..good.clone() }, "updates_print"),
         ] {
             let error = Checkpoint::from_proto(bad).unwrap_err();
             assert!(matches!(&error, Error::Field { field: found, .. } if *found == field), "{error}");

@@ -27,6 +27,8 @@ pub struct Opened {
     pub low: Offset,
     /// The offset of the next append. The hub serves the partition once it has read up to here.
     pub high: Offset,
+    /// The end of the log that the checkpoint knows; 0 if it knows none.
+    pub known_end: Offset,
 }
 
 /// Why a partition is degraded. The text also tells operators what to do.
@@ -52,6 +54,18 @@ pub enum Fault {
         wanted: Offset,
         /// The offset of the first record in the log.
         low: Offset,
+        /// The offset of the next append.
+        high: Offset,
+    },
+    /// The log ends below what the hub has read of it, or what the index knows of it.
+    #[error(
+        "updates ends at offset {high}, but it is known up to offset {read}: the topic has lost its end, or was made \
+         anew. Examine it with `driftless recover plan`, and take it up with `driftless recover apply \
+         --new-history`"
+    )]
+    Shorter {
+        /// The offset up to which the log is known.
+        read: Offset,
         /// The offset of the next append.
         high: Offset,
     },
@@ -257,14 +271,20 @@ impl PartitionState {
     ///
     /// # Errors
     /// [`Fault::OutOfRange`]; [`Fault::History`] if the position belongs to an earlier history than
-    /// the hub has read of.
+    /// the hub has read of; [`Fault::Shorter`] if the log has lost records of this history that the
+    /// hub has read.
     pub fn opened(&mut self, opened: Opened) -> Result<(), Fault> {
-        let Opened { position, low, high } = opened;
+        let Opened { position, low, high, known_end } = opened;
         if position.history < self.history {
             return Err(Fault::History(self.history));
         }
         if position.offset < low || position.offset > high {
             return Err(Fault::OutOfRange { wanted: position.offset, low, high });
+        }
+        let has_read = if position.history == self.position.history { self.position.offset } else { Offset(0) };
+        let read = has_read.max(known_end);
+        if high < read {
+            return Err(Fault::Shorter { read, high });
         }
         self.position = position;
         self.history = position.history;
@@ -356,7 +376,7 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         let (position, low, high) = (Position::START, Offset(0), Offset(0));
-        state.opened(Opened { position, low, high }).unwrap();
+        state.opened(Opened { position, low, high, known_end: Offset(0) }).unwrap();
         assert_eq!(state.serve_if_caught_up(now), Some(Standing::Degraded(fault())));
         let mut pause = |served_ms| {
             let mut state = PartitionState { standing: state.standing.clone(), ..state };
@@ -382,10 +402,30 @@ mod tests {
         assert!(!state.begin_history(old) && state.begin_history(new) && !state.begin_history(new));
         let opened = |history| {
             let position = Position { history, ..Position::START };
-            Opened { position, low: Offset(0), high: Offset(0) }
+            Opened { position, low: Offset(0), high: Offset(0), known_end: Offset(0) }
         };
         assert_eq!(state.opened(opened(old)), Err(Fault::History(new)));
         assert_eq!(state.opened(opened(new)), Ok(()));
+    }
+
+    /// The hub has read up to offset 9. The index knows the log up to offset 12.
+    #[test]
+    fn r12_a_log_that_ends_below_what_is_known_of_it_is_a_fault_within_one_history() {
+        let new = HistoryId::new(5, [1; 10], HistoryId::FIRST);
+        for (high, history, known_end, read) in [
+            (8, HistoryId::FIRST, 0, Some(9)),
+            (9, HistoryId::FIRST, 0, None),
+            (11, HistoryId::FIRST, 12, Some(12)),
+            (12, HistoryId::FIRST, 12, None),
+            (8, new, 0, None),
+        ] {
+            let mut state = PartitionState::served_from(Position { offset: Offset(9), ..Position::START });
+            state.fail(fault(), MonotonicMs(0), 1_000);
+            let position = Position { offset: Offset(3), history, ..Position::START };
+            let (high, known_end) = (Offset(high), Offset(known_end));
+            let opened = state.opened(Opened { position, low: Offset(0), high, known_end });
+            assert_eq!(opened, read.map_or(Ok(()), |read| Err(Fault::Shorter { read: Offset(read), high })));
+        }
     }
 
     #[test]
@@ -394,7 +434,7 @@ mod tests {
         for (low, high) in [(8, 9), (0, 6)] {
             let (low, high) = (Offset(low), Offset(high));
             let mut state = PartitionState::unopened();
-            let fault = state.opened(Opened { position, low, high }).unwrap_err();
+            let fault = state.opened(Opened { position, low, high, known_end: Offset(0) }).unwrap_err();
             assert_eq!(fault, Fault::OutOfRange { wanted: Offset(7), low, high });
             assert!(!state.is_reading());
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
-use driftless_schemas::{ChunkId, Epoch, Hash, HistoryId, Offset, WorldId};
+use driftless_schemas::{ChunkId, Epoch, Hash, HistoryId, Offset, Print, WorldId};
 use std::fmt;
 
 /// An event for the core.
@@ -92,7 +92,7 @@ impl OutOfRange {
     }
 }
 
-/// A loss that an operator has accepted.
+/// A loss that an operator has accepted. The own fence begins a new history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
     /// The history that begins with the fence of this ownership. It must be above every history
@@ -101,9 +101,29 @@ pub struct AcceptedLoss {
     /// The offset at which recovery begins to read `updates`, in place of the checkpoint's
     /// `updates_low`, if records of `updates` are lost. The epoch and n there need not be known.
     pub updates_from: Option<Offset>,
+    /// The offset of `commands` from which commands are decided again, in place of the checkpoint's
+    /// `commands_next`, because their decisions may be lost. `None` if `commands` is another topic.
+    pub commands_from: Option<Offset>,
     /// True if `commands` is another topic now, and the index has forgotten the offsets of the old
     /// one.
     pub commands_anew: bool,
+    /// True if the log may be shorter than the checkpoint says.
+    pub is_end_lost: bool,
+}
+
+impl AcceptedLoss {
+    /// The loss that an ownership accepts: `updates`, which its operator has accepted, and what an
+    /// earlier order has left to the next fence.
+    pub(crate) fn of(updates: Option<Self>, checkpoint: &Checkpoint) -> Option<Self> {
+        let Checkpoint { commands_anew, history, .. } = *checkpoint;
+        match updates {
+            Some(loss) => Some(Self { commands_anew: loss.commands_anew || commands_anew, ..loss }),
+            None => {
+                let none = Self { history, updates_from: None, commands_from: None, commands_anew, is_end_lost: false };
+                commands_anew.then_some(none)
+            }
+        }
+    }
 }
 
 /// A chunk's newest stored state, as the shell loaded it.
@@ -306,6 +326,19 @@ pub enum End {
         found: WorldId,
         /// The id of the own world, or the text that it has none.
         own: String,
+    },
+    /// A record of `updates` is not the one that the index has noted at its offset. The ownership
+    /// has written nothing but its fence.
+    #[error(
+        "updates is not the log that the index describes: the print of the record at offset {offset} is {found}, and not {known}"
+    )]
+    AnotherLog {
+        /// The offset of the record.
+        offset: Offset,
+        /// The print of the record.
+        found: Print,
+        /// The print in the index.
+        known: Print,
     },
     /// The log has acknowledged a record that does not count (R4), so no reader uses it.
     #[error("record {n} of updates was acknowledged, but does not count: {reason}")]

@@ -147,13 +147,16 @@ impl PartitionCore {
         now: MonotonicMs,
     ) -> Self {
         let start = Position::of_checkpoint(&checkpoint);
+        let loss = AcceptedLoss::of(loss, &checkpoint);
         let fence = Fence {
             owner: owner.to_owned(),
             world_id: world.id_field(),
             history: loss.map(|loss| loss.history.to_field()).unwrap_or_default(),
             commands_anew: loss.is_some_and(|loss| loss.commands_anew),
         };
-        let recovery = Recovery::new(start, loss, checkpoint.commands_next, owner);
+        let commands_next = Place { offset: checkpoint.commands_next, print: checkpoint.commands_print };
+        let decided_again = loss.and_then(|loss| loss.commands_from).map(|offset| Place { offset, print: None });
+        let recovery = Recovery::new(&checkpoint, loss, owner);
         let read_from = recovery.next();
         let mut core = Self {
             world,
@@ -163,7 +166,7 @@ impl PartitionCore {
             recovery,
             marks: Marks::default(),
             trail: RecordTrail::new(checkpoint.epoch, start),
-            progress: Progress::new(Place { offset: checkpoint.commands_next, print: checkpoint.commands_print }),
+            progress: Progress::new(decided_again.unwrap_or(commands_next)),
             chunks: Chunks::default(),
             dead_letters: DeadLetters::default(),
             checkpoints: Checkpoints::new(checkpoint, now),
@@ -292,6 +295,12 @@ impl PartitionCore {
     #[must_use]
     pub fn commands_next(&self) -> Offset {
         self.progress.commands_next().offset
+    }
+
+    /// The position up to which the owner knows all of `updates`.
+    #[must_use]
+    pub fn known(&self) -> Position {
+        self.trail.known()
     }
 
     /// The counters and gauges of this ownership so far.

@@ -119,20 +119,20 @@ impl Resident {
         self.folded.published.is_some_and(|(at, said)| at == version && said != hash)
     }
 
-    /// Notes decisions that go into a record after the position `known`.
-    pub fn mark_dirty(&mut self, known: Position, now: MonotonicMs, decisions: u64) {
+    /// Notes decisions that go into a record after the position `bound`.
+    pub fn mark_dirty(&mut self, bound: Position, now: MonotonicMs, decisions: u64) {
         let dirty = match &mut self.snapshot {
             Some(snapshot) => &mut snapshot.dirty_after,
             None => &mut self.dirty,
         };
-        dirty.get_or_insert(Dirty { bound: known, since: now, decisions: 0 }).decisions += decisions;
+        dirty.get_or_insert(Dirty { bound, since: now, decisions: 0 }).decisions += decisions;
     }
 
     /// Asks for the content to be stored and announced at once, even if no decision has made the
     /// chunk dirty.
-    pub fn mark_urgent(&mut self, known: Position, now: MonotonicMs) {
+    pub fn mark_urgent(&mut self, bound: Position, now: MonotonicMs) {
         self.is_urgent = true;
-        self.dirty.get_or_insert(Dirty { bound: known, since: now, decisions: 0 });
+        self.dirty.get_or_insert(Dirty { bound, since: now, decisions: 0 });
     }
 
     /// A position at or below the first decision that no ref contains; `None` if there is no such

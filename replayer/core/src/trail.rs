@@ -18,7 +18,7 @@ use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
-use driftless_schemas::{Epoch, Offset};
+use driftless_schemas::{Epoch, Offset, Print};
 use prost::Message;
 use std::collections::VecDeque;
 
@@ -33,6 +33,10 @@ pub(crate) struct RecordTrail {
     next_n: u64,
     /// Everything below this position is judged, and its last valid record is this owner's own.
     known: Position,
+    /// The value of the record just below the known position, if this ownership has seen it.
+    newest_known: Option<Bytes>,
+    /// The highest position of this kind at which a later reader may begin.
+    bound: Position,
     /// Records that are not acknowledged, oldest first.
     in_flight: VecDeque<Appended>,
     /// Acknowledged records of which it is not known that they count, oldest first, each with the
@@ -60,7 +64,15 @@ pub(crate) enum ReadBack {
 impl RecordTrail {
     /// A trail without records; recovery begins to read at `start`.
     pub fn new(epoch: Epoch, start: Position) -> Self {
-        Self { epoch, next_n: 0, known: start, in_flight: VecDeque::new(), uncertain: VecDeque::new() }
+        Self {
+            epoch,
+            next_n: 0,
+            known: start,
+            bound: start,
+            newest_known: None,
+            in_flight: VecDeque::new(),
+            uncertain: VecDeque::new(),
+        }
     }
 
     /// Gives the next number to a record, and encodes it. `commands` are done when the record
@@ -74,8 +86,10 @@ impl RecordTrail {
     }
 
     /// Notes that recovery has read the own fence back, as the last record below `position`.
-    pub fn anchor(&mut self, position: Position) {
+    pub fn anchor(&mut self, position: Position, fence: Bytes) {
         self.known = position;
+        self.newest_known = Some(fence);
+        self.bound = position;
     }
 
     /// Notes that the log has acknowledged record `n`. [`RecordTrail::settle`] then takes it, if it
@@ -107,7 +121,12 @@ impl RecordTrail {
             return Ok(ReadBack::Own);
         }
         let n = record.n;
-        match self.known.judge(offset, record) {
+        self.newest_known = Some(value.clone());
+        let validity = self.known.judge(offset, record);
+        if self.known.may_follow(record) {
+            self.bound = self.known;
+        }
+        match validity {
             Validity::Fence => Err(End::Replaced { epoch: Epoch(record.epoch) }),
             Validity::Valid if self.own(n).is_some_and(|own| own.value == *value) => Ok(ReadBack::Own),
             Validity::Valid => {
@@ -128,13 +147,15 @@ impl RecordTrail {
     /// position, where the record does not count.
     pub fn settle(&mut self) -> Result<Vec<BatchPart>, End> {
         let mut done = Vec::new();
-        while let Some((Appended { n, .. }, offset)) = self.uncertain.front() {
+        while let Some((Appended { n, value, .. }, offset)) = self.uncertain.front() {
             let (n, known) = (*n, self.known);
             if n > known.n {
                 let is_next = n == known.n + 1 && *offset == Some(known.offset);
                 match *offset {
                     Some(offset) if is_next || Mutant::TrustEveryOffset.is_on() => {
                         self.known = Position { offset: offset.next(), epoch: self.epoch, n, ..known };
+                        self.newest_known = Some(value.clone());
+                        self.bound = self.known;
                     }
                     Some(offset) if offset < known.offset => {
                         let reason = format!(
@@ -164,6 +185,18 @@ impl RecordTrail {
     /// owner has a higher offset, unless another owner has fenced this one.
     pub fn known(&self) -> Position {
         self.known
+    }
+
+    /// The print of the record just below the known position, if this ownership has seen it.
+    pub fn known_print(&self) -> Option<Print> {
+        self.newest_known.as_deref().map(Print::of)
+    }
+
+    /// The highest position below the known one that may stand in a checkpoint. It differs from the
+    /// known position only if foreign records of a later epoch stand in between
+    /// ([`Position::may_follow`]). None of those counts.
+    pub fn bound(&self) -> Position {
+        self.bound
     }
 
     /// True if a record is acknowledged, and the owner must read the log back to learn whether it
@@ -208,7 +241,7 @@ mod tests {
         let mut trail = RecordTrail::new(EPOCH, Position::START);
         let mut values = vec![trail.append(Body::Fence(Fence::default()), Vec::new()).1];
         values.extend((0..records).map(|_| trail.append(Body::Decisions(Decisions::default()), Vec::new()).1));
-        trail.anchor(at(10, 0));
+        trail.anchor(at(10, 0), Bytes::new());
         acknowledge(&mut trail, 0, None).unwrap();
         (trail, values)
     }
@@ -244,6 +277,21 @@ mod tests {
         acknowledge(&mut trail, 1, Some(Offset(10))).unwrap();
         assert_eq!((trail.known(), trail.counts_below(2), trail.counts_below(3)), (at(11, 1), true, false));
         assert!(!trail.is_uncertain());
+    }
+
+    /// The next owner compares the record just below the position with the position's epoch, to see
+    /// whether the log is another one.
+    #[test]
+    fn r4_no_bound_follows_a_foreign_record_of_a_later_epoch() {
+        let (mut trail, _) = trail(1);
+        acknowledge(&mut trail, 1, Some(Offset(10))).unwrap();
+        let foreign = encoded(50, 1, Body::Decisions(Decisions::default()));
+        assert_eq!(read(&mut trail, 11, &foreign).unwrap(), ReadBack::Foreign);
+        assert_eq!((trail.known(), trail.bound()), (at(12, 1), at(11, 1)));
+        assert!(trail.known().contradiction(foreign).is_some());
+        let late = encoded(2, 0, Body::Fence(Fence::default()));
+        assert_eq!(read(&mut trail, 12, &late).unwrap(), ReadBack::Foreign);
+        assert_eq!((trail.known(), trail.bound()), (at(13, 1), at(13, 1)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use driftless_schemas::proto::{
 };
 use driftless_schemas::stored::{Checkpoint, IndexEntry, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{Epoch, Hash, HistoryId, Offset, Version, WriterId};
+use driftless_schemas::{Epoch, Hash, HistoryId, Offset, Print, Version, WriterId};
 use prost::Message;
 use std::collections::BTreeSet;
 
@@ -85,7 +85,13 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     let settings = Settings { accept_loss: true, ..scene::settings() };
     // The records of versions 1 to 4 are lost, and the log still has the record of version 5.
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
-    let loss = AcceptedLoss { history, updates_from: Some(Offset(5)), commands_anew: false };
+    let loss = AcceptedLoss {
+        history,
+        updates_from: Some(Offset(5)),
+        commands_from: None,
+        commands_anew: false,
+        is_end_lost: true,
+    };
     let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
     let told = outputs(&mut core);
     assert!(told.iter().any(|output| matches!(output, Output::ReadUpdates(Offset(5)))));
@@ -153,7 +159,13 @@ fn after_an_accepted_loss_the_checkpoint_passes_the_fence_soon() {
     let (world, chunk) = (world(), chunk());
     let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
-    let loss = AcceptedLoss { history, updates_from: Some(Offset(0)), commands_anew: false };
+    let loss = AcceptedLoss {
+        history,
+        updates_from: Some(Offset(1)),
+        commands_from: None,
+        commands_anew: false,
+        is_end_lost: true,
+    };
     let settings = Settings { snapshot_max_age_ms: 1_000_000, ..scene::settings() };
     let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
     let fence = outputs(&mut core).into_iter().find_map(|output| match output {
@@ -161,9 +173,9 @@ fn after_an_accepted_loss_the_checkpoint_passes_the_fence_soon() {
         _ => None,
     });
     let first = first_committed(&command(WriterId([1; 16]), 1, 0, Wish::Put(1)));
-    core.handle(Input::Updates(vec![(Offset(0), first), (Offset(1), fence.unwrap())]), MonotonicMs(0));
+    core.handle(Input::Updates(vec![(Offset(1), first), (Offset(2), fence.unwrap())]), MonotonicMs(0));
     core.handle(Input::Loaded(chunk.clone(), Ok(None)), MonotonicMs(0));
-    core.handle(Input::Acked(0, Some(Offset(1))), MonotonicMs(0));
+    core.handle(Input::Acked(0, Some(Offset(2))), MonotonicMs(0));
     core.handle(Input::CommandsEnd(Offset(9)), MonotonicMs(0));
     core.handle(Input::Tick, MonotonicMs(1));
     let put = outputs(&mut core).into_iter().find_map(|output| match output {
@@ -177,7 +189,7 @@ fn after_an_accepted_loss_the_checkpoint_passes_the_fence_soon() {
         _ => None,
     });
     let (checkpoint, entries) = checkpoint.expect("the ref is written at once");
-    assert_eq!((checkpoint.history, checkpoint.updates_low, entries), (history, Offset(2), 1));
+    assert_eq!((checkpoint.history, checkpoint.updates_low, entries), (history, Offset(3), 1));
 }
 
 #[test]
@@ -187,7 +199,9 @@ fn a_fence_that_begins_no_later_history_ends_the_ownership() {
     let loss = AcceptedLoss {
         history: HistoryId::new(7, [1; 10], HistoryId::FIRST),
         updates_from: Some(Offset(0)),
+        commands_from: None,
         commands_anew: false,
+        is_end_lost: true,
     };
     let mut core =
         PartitionCore::with_loss(world(), PARTITION, ("b", loss), checkpoint, scene::settings(), MonotonicMs(0));
@@ -333,4 +347,112 @@ fn a_fence_below_the_offset_at_which_recovery_begins_ends_the_ownership() {
         let is_ended = told.iter().any(|output| matches!(output, Output::Ended(End::OutOfRange(_))));
         assert_eq!(is_ended, is_missed, "offset {at}: {told:?}");
     }
+}
+
+/// The record of the fence that the core has appended.
+fn own_fence(core: &mut PartitionCore) -> Bytes {
+    let fence = outputs(core).into_iter().find_map(|output| match output {
+        Output::Append { n: 0, value, .. } => Some(value),
+        _ => None,
+    });
+    fence.expect("the fence is the first record")
+}
+
+fn fence_of(epoch: u64, owner: &str) -> Bytes {
+    let fence = Fence { owner: owner.into(), ..Fence::default() };
+    UpdatesRecord { epoch, n: 0, body: Some(Body::Fence(fence)) }.encode_to_vec().into()
+}
+
+/// The index knows the log up to offset 2, above `updates_low`. An owner that went on with a
+/// shorter log, or with other records there, would decide on contents that the log does not lead
+/// to.
+#[test]
+fn r4_a_log_that_has_lost_its_end_is_refused_unless_an_operator_accepts_it() {
+    let [first, second, third] = [fence_of(1, "a"), fence_of(2, "b"), fence_of(3, "c")];
+    let checkpoint = Checkpoint {
+        epoch: Epoch(4),
+        updates_end: Offset(3),
+        updates_print: Some(Print::of(&third)),
+        ..Checkpoint::default()
+    };
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    let loss = AcceptedLoss {
+        history,
+        updates_from: None,
+        commands_from: Some(Offset(0)),
+        commands_anew: false,
+        is_end_lost: true,
+    };
+    let recovered = |loss: Option<AcceptedLoss>, records: &[&Bytes]| {
+        let (settings, now) = (scene::settings(), MonotonicMs(0));
+        let mut core = match loss {
+            None => PartitionCore::new(world(), PARTITION, "d", checkpoint, settings, now),
+            Some(loss) => PartitionCore::with_loss(world(), PARTITION, ("d", loss), checkpoint, settings, now),
+        };
+        let own = own_fence(&mut core);
+        let records = records.iter().copied().chain([&own]).cloned().zip(0..);
+        core.handle(Input::Updates(records.map(|(value, offset)| (Offset(offset), value)).collect()), now);
+        let ended = outputs(&mut core).into_iter().find_map(|output| match output {
+            Output::Ended(end) => Some(end),
+            _ => None,
+        });
+        (core.is_running(), ended)
+    };
+    assert_eq!(recovered(None, &[&first, &second, &third]), (true, None));
+    let shorter = OutOfRange { stream: Stream::Updates, wanted: Offset(3), low: Offset(0), high: Offset(2) };
+    assert_eq!(recovered(None, &[&first]), (false, Some(End::OutOfRange(shorter))));
+    // The own fence stands in the place of the third record; then another record does.
+    for records in [&[&first, &second][..], &[&first, &second, &first]] {
+        let (is_running, ended) = recovered(None, records);
+        let is_refused =
+            matches!(ended, Some(End::AnotherLog { offset: Offset(2), known, .. }) if known == Print::of(&third));
+        assert!(is_refused && !is_running, "{ended:?}");
+    }
+    for records in [&[&first][..], &[&first, &second, &first]] {
+        assert_eq!(recovered(Some(loss), records), (true, None));
+    }
+}
+
+/// `updates` was made anew, and a record of an old owner is its first one. No fence stands before
+/// it, so no reader counts it.
+#[test]
+fn r4_the_first_record_of_a_topic_that_was_made_anew_is_not_taken_on_trust() {
+    let first = first_committed(&command(WriterId([1; 16]), 1, 0, Wish::Put(1)));
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    for (from, is_taken) in [(0, false), (5, true)] {
+        let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
+        let loss = AcceptedLoss {
+            history,
+            updates_from: Some(Offset(from)),
+            commands_from: None,
+            commands_anew: false,
+            is_end_lost: true,
+        };
+        let (settings, now) = (scene::settings(), MonotonicMs(0));
+        let mut core = PartitionCore::with_loss(world(), PARTITION, ("b", loss), checkpoint, settings, now);
+        let own = own_fence(&mut core);
+        core.handle(Input::Updates(vec![(Offset(from), first.clone()), (Offset(from + 1), own)]), now);
+        assert_eq!(core.stats().chunks > 0, is_taken, "offset {from}");
+    }
+}
+
+/// An operator's order was carried out up to the index: it has forgotten the offsets of an old
+/// topic of `commands`. The next owner tells every reader, whoever it is.
+#[test]
+fn the_next_fence_takes_up_another_commands_topic_that_the_index_names() {
+    let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
+    let checkpoint = Checkpoint { epoch: Epoch(2), history, commands_anew: true, ..Checkpoint::default() };
+    let mut core = PartitionCore::new(world(), PARTITION, "b", checkpoint, scene::settings(), MonotonicMs(0));
+    let own = own_fence(&mut core);
+    let Some(Body::Fence(fence)) = UpdatesRecord::decode(own.clone()).unwrap().body else { panic!() };
+    assert_eq!((fence.history, fence.commands_anew), (history.to_field(), true));
+    core.handle(Input::Updates(vec![(Offset(0), own)]), MonotonicMs(0));
+    core.handle(Input::Acked(0, Some(Offset(0))), MonotonicMs(0));
+    core.handle(Input::Tick, MonotonicMs(100_000));
+    let written = outputs(&mut core).into_iter().find_map(|output| match output {
+        Output::WriteCheckpoint { checkpoint, .. } => Some(checkpoint),
+        _ => None,
+    });
+    let written = written.expect("a checkpoint is written");
+    assert_eq!((written.history, written.commands_anew, written.updates_end), (history, false, Offset(1)));
 }

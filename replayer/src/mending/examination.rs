@@ -89,8 +89,13 @@ pub(super) async fn examine(context: &Context, partition: Partition) -> Result<F
         return Ok(finding);
     }
     let topics = context.world.topics();
-    let is_own = async || identity::check_updates(context, partition, &checkpoint).await.is_ok();
+    let is_own = async || identity::check_updates_low(context, partition, &checkpoint).await.is_ok();
     finding.updates = state(context, (&topics.updates, partition), checkpoint.updates_low, is_own).await?;
+    if finding.updates == State::Whole {
+        let is_own = async || identity::check_updates_end(context, partition, &checkpoint).await.is_ok();
+        let end = checkpoint.updates_end.max(checkpoint.updates_low);
+        finding.updates = state(context, (&topics.updates, partition), end, is_own).await?;
+    }
     let is_own = async || identity::check_commands(context, partition, &checkpoint).await.is_ok();
     finding.commands = state(context, (&topics.commands, partition), checkpoint.commands_next, is_own).await?;
     if finding.updates != State::Whole {
@@ -127,7 +132,7 @@ async fn lost_chunks(
     let mut position = Position { history: checkpoint.history, ..Position::START };
     let mut is_first = true;
     read_all(&*context.log, topic, partition, |offset, record| {
-        if std::mem::take(&mut is_first) && record.n > 0 {
+        if std::mem::take(&mut is_first) && record.n > 0 && offset > Offset(0) {
             position = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..position };
         }
         if position.judge(offset, &record) != Validity::Valid {

@@ -158,7 +158,7 @@ async fn read(context: &Context, partition: Partition) -> Result<Read, String> {
             return Ok(());
         }
         match record.body {
-            Some(Body::Fence(fence)) if fence.commands_anew => {
+            Some(Body::Fence(fence)) if fence.commands_anew && read.position.history > before.history => {
                 read.chunks.values_mut().for_each(Known::forget_commands);
             }
             Some(Body::Decisions(decisions)) => {

@@ -15,7 +15,7 @@ use crate::whole_log::commands_taken_up_at;
 use driftless_replayer_core::{AcceptedLoss, End, OutOfRange, PartitionCore, Settings, Stats, Stream};
 use driftless_schemas::storage::Unanswered;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, HistoryId, Offset, Partition};
+use driftless_schemas::{ChunkId, Offset, Partition};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -136,11 +136,16 @@ async fn check(
     }
     let topics = context.world.topics();
     let updates = (Stream::Updates, &topics.updates, checkpoint.updates_low);
+    // This process may know more of the log than the newest checkpoint.
+    let (history, known_end) = context.known_end.of(partition);
+    let end = checkpoint.updates_low.max(checkpoint.updates_end);
+    let end = if history == checkpoint.history { end.max(known_end) } else { end };
+    let updates_end = (Stream::Updates, &topics.updates, end);
     let commands = (Stream::Commands, &topics.commands, checkpoint.commands_next);
     match purpose {
         Purpose::Decide { is_retry: false } => Ok(None),
         Purpose::Decide { is_retry: true } => {
-            for needed in [updates, commands] {
+            for needed in [updates, updates_end, commands] {
                 if let Some(range) = missing(context, partition, needed).await? {
                     return Err(Outcome::Core(End::OutOfRange(range)));
                 }
@@ -148,20 +153,37 @@ async fn check(
             identity::check_log(context, partition, checkpoint).await.map_err(stranger)?;
             Ok(None)
         }
-        Purpose::Mend { anew } => {
+        Purpose::Mend { is_ordered } => {
             let (low, high) = watermarks(context, partition, updates.1).await?;
             let range = OutOfRange { stream: Stream::Updates, wanted: updates.2, low, high };
             // The log may have the offset, although the record below it is not the one that the
             // index knows.
-            let is_lost = range.is_missing() || identity::check_updates(context, partition, checkpoint).await.is_err();
-            let range = is_lost.then_some(range);
-            accept(context, partition, checkpoint, range, anew).await
+            let is_lost =
+                range.is_missing() || identity::check_updates_low(context, partition, checkpoint).await.is_err();
+            let is_short = is_ordered
+                || checkpoint.updates_end > high
+                || identity::check_updates_end(context, partition, checkpoint).await.is_err();
+            let lost = match (is_lost, is_short) {
+                (true, _) => Lost::Beginning(range),
+                (false, true) => Lost::End,
+                (false, false) => Lost::Nothing,
+            };
+            accept(context, partition, checkpoint, lost).await
         }
     }
 }
 
-/// The loss that begins a new history, if records of `updates` are lost or another topic of
-/// `commands` is taken up.
+/// The records of `updates` that are lost.
+#[derive(Clone, Copy)]
+enum Lost {
+    Nothing,
+    /// The log does not hold the offset at which recovery begins, or it is another log.
+    Beginning(OutOfRange),
+    /// The log holds that offset, but not all records that an earlier owner has read.
+    End,
+}
+
+/// The loss that begins a new history, if records of `updates` are lost.
 ///
 /// # Errors
 /// [`Outcome::LossUnnamed`] if the world has no id; [`Outcome::Unmended`] if the log cannot be
@@ -170,26 +192,27 @@ async fn accept(
     context: &Context,
     partition: Partition,
     checkpoint: &Checkpoint,
-    range: Option<OutOfRange>,
-    anew: Option<HistoryId>,
+    lost: Lost,
 ) -> Result<Option<AcceptedLoss>, Outcome> {
-    if range.is_none() && anew.is_none() {
+    if matches!(lost, Lost::Nothing) {
         return Ok(None);
     }
-    let history = match anew {
-        Some(history) => history,
-        None => context.new_history(partition, checkpoint).ok_or(Outcome::LossUnnamed)?,
-    };
+    let history = context.new_history(partition, checkpoint).ok_or(Outcome::LossUnnamed)?;
     tracing::warn!(partition = partition.0, "history {history} begins");
-    let updates_from = match range {
-        None => None,
-        Some(range) => {
+    let topic = &context.world.topics().commands;
+    let (low, high) = watermarks(context, partition, topic).await?;
+    let is_another =
+        checkpoint.commands_next > high || identity::check_commands(context, partition, checkpoint).await.is_err();
+    let commands_from = (!is_another).then_some(low);
+    let updates_from = match lost {
+        Lost::Nothing | Lost::End => None,
+        Lost::Beginning(range) => {
             let topic = &context.world.topics().updates;
             let taken_up = commands_taken_up_at(&*context.log, topic, partition).await.map_err(Outcome::Unmended)?;
             Some(taken_up.unwrap_or(range.low))
         }
     };
-    Ok(Some(AcceptedLoss { history, updates_from, commands_anew: anew.is_some() }))
+    Ok(Some(AcceptedLoss { history, updates_from, commands_from, commands_anew: false, is_end_lost: true }))
 }
 
 /// Asks the log whether it holds an offset that recovery needs. `Some`: it does not.

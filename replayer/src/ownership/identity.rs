@@ -1,11 +1,6 @@
-//! Recognises the log: whether it is the one that the index describes (docs/decisions/0018).
-//!
-//! Offsets mean something only in one log. If a topic was made anew, or if the brokers or the store
-//! were confused, an owner would skip commands that are not decided. So the owner looks at the last
-//! record below each offset that the checkpoint names. In `commands`, the print of the record must
-//! be the checkpoint's. In `updates`, the epoch of the record must not be above the checkpoint's,
-//! because each owner of another log has claimed a later epoch. Retention may have deleted such a
-//! record; then there is nothing to compare, and the ownership goes on.
+//! Recognises the log, with the records that `driftless_replayer_core::Known` names
+//! (docs/decisions/0018). Retention may have deleted such a record; then there is nothing to
+//! compare, and the ownership goes on.
 //!
 //! The first ownership that a process tries reads these records together with the records of
 //! recovery, so it loses no time. It has appended its fence by then. A retry looks before it
@@ -13,10 +8,8 @@
 
 use crate::context::Context;
 use crate::feed::Delivery;
-use bytes::Bytes;
-use driftless_chunk::position::Position;
 use driftless_log::ReadError;
-use driftless_replayer_core::End;
+use driftless_replayer_core::{End, Known, difference_of_prints};
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Epoch, Offset, Partition, Print, WorldId, format};
@@ -65,23 +58,6 @@ pub(crate) enum Stranger {
     },
 }
 
-/// The property by which the last record below a checkpoint's offset is recognised.
-#[derive(Clone, Copy, Debug)]
-enum Mark {
-    /// A record of `commands` has this print.
-    Print(Print),
-    /// A record of `updates` does not contradict this position, which stands just above it.
-    Position(Position),
-}
-
-/// A record that is compared before the records behind it are used.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    mark: Mark,
-    /// The first offset that the owner reads. The compared record stands just below it.
-    from: Offset,
-}
-
 /// The outcome of a comparison with the first delivery of a stream.
 pub(super) enum Compared {
     /// The delivery, without the compared record.
@@ -93,67 +69,29 @@ pub(super) enum Compared {
     Differs(String, Offset),
 }
 
-impl Known {
-    /// The record of `commands` that the checkpoint describes.
-    pub fn of_commands(checkpoint: &Checkpoint) -> Option<Self> {
-        let mark = Mark::Print(checkpoint.commands_print?);
-        Self::below(checkpoint.commands_next, mark)
-    }
-
-    /// The record of `updates` that the checkpoint describes.
-    pub fn of_updates(checkpoint: &Checkpoint) -> Option<Self> {
-        Self::below(checkpoint.updates_low, Mark::Position(Position::of_checkpoint(checkpoint)))
-    }
-
-    fn below(from: Offset, mark: Mark) -> Option<Self> {
-        (from > Offset(0)).then_some(Self { mark, from })
-    }
-
-    /// The offset of the compared record, from which the stream must be read.
-    pub fn at(&self) -> Offset {
-        Offset(self.from.0 - 1)
-    }
-
-    /// The first offset behind the compared record.
-    pub fn from(&self) -> Offset {
-        self.from
-    }
-
-    /// Compares the first delivery of the stream, which was read from [`Known::at`] on.
-    pub fn compare(self, delivery: Delivery) -> Compared {
-        let mut records = match delivery {
-            Ok(records) => records,
-            Err(ReadError::OutOfRange { wanted, low, high, .. })
-                if wanted == self.at() && low == self.from && self.from <= high =>
-            {
-                return Compared::Deleted(self.from);
-            }
-            // The error names the offset that the owner needs.
-            Err(ReadError::OutOfRange { topic, partition, low, high, .. }) => {
-                let e = ReadError::OutOfRange { topic, partition, wanted: self.from, low, high };
-                return Compared::Delivery(Err(e));
-            }
-            Err(e) => return Compared::Delivery(Err(e)),
-        };
-        if records.first().is_some_and(|(offset, _)| *offset == self.at()) {
-            let (offset, value) = records.remove(0);
-            if let Some(difference) = self.difference(&value) {
-                return Compared::Differs(difference, offset);
-            }
+/// Compares the first delivery of a stream, which was read from [`Known::at`] on.
+pub(super) fn compare_delivery(known: Known, delivery: Delivery) -> Compared {
+    let mut records = match delivery {
+        Ok(records) => records,
+        Err(ReadError::OutOfRange { wanted, low, high, .. })
+            if wanted == known.at() && low == known.from() && known.from() <= high =>
+        {
+            return Compared::Deleted(known.from());
         }
-        Compared::Delivery(Ok(records))
-    }
-
-    /// How the record differs from what is known; `None` if it does not.
-    fn difference(self, value: &Bytes) -> Option<String> {
-        match self.mark {
-            Mark::Print(known) => {
-                let found = Print::of(value);
-                (found != known).then(|| format!("the print of the record is {found}, and not {known}"))
-            }
-            Mark::Position(position) => position.contradiction(value.clone()),
+        // The error names the offset that the owner needs.
+        Err(ReadError::OutOfRange { topic, partition, low, high, .. }) => {
+            let e = ReadError::OutOfRange { topic, partition, wanted: known.from(), low, high };
+            return Compared::Delivery(Err(e));
+        }
+        Err(e) => return Compared::Delivery(Err(e)),
+    };
+    if records.first().is_some_and(|(offset, _)| *offset == known.at()) {
+        let (offset, value) = records.remove(0);
+        if let Some(difference) = known.difference(&value) {
+            return Compared::Differs(difference, offset);
         }
     }
+    Compared::Delivery(Ok(records))
 }
 
 /// Fails if the index belongs to another world. The next checkpoint takes an index without a world
@@ -200,7 +138,26 @@ pub(crate) async fn check_updates(
     partition: Partition,
     checkpoint: &Checkpoint,
 ) -> Result<(), Stranger> {
+    check_updates_low(context, partition, checkpoint).await?;
+    check_updates_end(context, partition, checkpoint).await
+}
+
+/// Like [`check_log`], for the beginning of the part of `updates` that recovery reads.
+pub(crate) async fn check_updates_low(
+    context: &Context,
+    partition: Partition,
+    checkpoint: &Checkpoint,
+) -> Result<(), Stranger> {
     compare(context, partition, &context.world.topics().updates, Known::of_updates(checkpoint)).await
+}
+
+/// Like [`check_log`], for the end of `updates` that the checkpoint knows.
+pub(crate) async fn check_updates_end(
+    context: &Context,
+    partition: Partition,
+    checkpoint: &Checkpoint,
+) -> Result<(), Stranger> {
+    compare(context, partition, &context.world.topics().updates, Known::of_updates_end(checkpoint)).await
 }
 
 async fn compare(
@@ -212,7 +169,7 @@ async fn compare(
     let Some(known) = known else { return Ok(()) };
     let mut deliveries = context.feed.read(topic, partition, known.at());
     match tokio::time::timeout(PATIENCE, deliveries.recv()).await {
-        Ok(Some(delivery)) => match known.compare(delivery) {
+        Ok(Some(delivery)) => match compare_delivery(known, delivery) {
             Compared::Differs(found, offset) => {
                 Err(Stranger::of_record(&context.store, topic, partition, (found, offset)))
             }
@@ -249,11 +206,22 @@ impl Stranger {
         let (found, offset) = found;
         Self::Log { topic: Arc::clone(topic), partition, store: store.url().to_owned(), found, offset }
     }
+
+    /// The error for a record with another print than the index has noted.
+    pub fn of_print(
+        store: &Store,
+        topic: &Arc<str>,
+        partition: Partition,
+        (offset, found, known): (Offset, Print, Print),
+    ) -> Self {
+        Self::of_record(store, topic, partition, (difference_of_prints(found, known), offset))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use prost::Message as _;
 
     fn delivery(records: &[(i64, &'static [u8])]) -> Delivery {
@@ -274,9 +242,11 @@ mod tests {
     fn the_command_below_commands_next_is_recognised_and_not_given_on() {
         let known = Known::of_commands(&checkpoint()).unwrap();
         assert_eq!(known.at(), Offset(7));
-        let Compared::Delivery(Ok(rest)) = known.compare(delivery(&[(7, b"seven"), (8, b"eight")])) else { panic!() };
+        let Compared::Delivery(Ok(rest)) = compare_delivery(known, delivery(&[(7, b"seven"), (8, b"eight")])) else {
+            panic!()
+        };
         assert_eq!(rest, [(Offset(8), Bytes::from_static(b"eight"))]);
-        let Compared::Differs(found, Offset(7)) = known.compare(delivery(&[(7, b"other")])) else { panic!() };
+        let Compared::Differs(found, Offset(7)) = compare_delivery(known, delivery(&[(7, b"other")])) else { panic!() };
         assert!(found.contains("print"), "{found}");
     }
 
@@ -287,11 +257,11 @@ mod tests {
             let (wanted, low, high) = (known.at(), Offset(low), Offset(high));
             Err(ReadError::OutOfRange { topic: "t".into(), partition: Partition(0), wanted, low, high })
         };
-        assert!(matches!(known.compare(cut(8, 8)), Compared::Deleted(Offset(8))));
-        assert!(matches!(known.compare(cut(9, 12)), Compared::Delivery(Err(_))), "command 8 is lost");
-        assert!(matches!(known.compare(cut(0, 3)), Compared::Delivery(Err(_))), "the log is too short");
+        assert!(matches!(compare_delivery(known, cut(8, 8)), Compared::Deleted(Offset(8))));
+        assert!(matches!(compare_delivery(known, cut(9, 12)), Compared::Delivery(Err(_))), "command 8 is lost");
+        assert!(matches!(compare_delivery(known, cut(0, 3)), Compared::Delivery(Err(_))), "the log is too short");
         assert!(
-            matches!(known.compare(delivery(&[(8, b"eight")])), Compared::Delivery(Ok(records)) if records.len() == 1)
+            matches!(compare_delivery(known, delivery(&[(8, b"eight")])), Compared::Delivery(Ok(records)) if records.len() == 1)
         );
     }
 
@@ -300,9 +270,27 @@ mod tests {
         let known = Known::of_updates(&checkpoint()).unwrap();
         let record = |epoch| Bytes::from(UpdatesRecord { epoch, n: 9, body: None }.encode_to_vec());
         for (epoch, is_own) in [(2, true), (3, true), (4, false)] {
-            let compared = known.compare(Ok(vec![(Offset(4), record(epoch))]));
+            let compared = compare_delivery(known, Ok(vec![(Offset(4), record(epoch))]));
             assert_eq!(matches!(compared, Compared::Delivery(Ok(_))), is_own, "epoch {epoch}");
         }
+    }
+
+    #[test]
+    fn the_record_below_the_known_end_is_recognised_by_its_print() {
+        let with_end =
+            |end| Checkpoint { updates_end: Offset(end), updates_print: Some(Print::of(b"newest")), ..checkpoint() };
+        let later = Bytes::from(UpdatesRecord { epoch: 4, n: 9, body: None }.encode_to_vec());
+        let known = Known::of_updates(&with_end(5)).unwrap();
+        assert!(matches!(compare_delivery(known, Ok(vec![(Offset(4), later.clone())])), Compared::Differs(..)));
+        assert!(matches!(compare_delivery(known, delivery(&[(4, b"newest")])), Compared::Delivery(Ok(_))));
+        // Recovery reads on from offset 5, and so compares the record below offset 9 itself.
+        let known = Known::of_updates(&with_end(9)).unwrap();
+        assert_eq!(known.at(), Offset(4));
+        assert!(
+            matches!(compare_delivery(known, Ok(vec![(Offset(4), later)])), Compared::Differs(..)),
+            "a later epoch"
+        );
+        assert_eq!(Known::of_updates_end(&with_end(9)).unwrap().at(), Offset(8));
     }
 
     #[test]

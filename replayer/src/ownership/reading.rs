@@ -2,11 +2,11 @@
 //! chunk is checked or rebuilt, or if the owner reads its own records back, `updates` is read at
 //! the same time as `commands`.
 
-use super::identity::{Compared, Known};
+use super::identity::{Compared, compare_delivery};
 use crate::feed::{Delivery, Feed};
 use bytes::Bytes;
 use driftless_log::ReadError;
-use driftless_replayer_core::{Input, OutOfRange, Stream};
+use driftless_replayer_core::{Input, Known, OutOfRange, Stream};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::topics::Topics;
 use driftless_schemas::{Offset, Partition};
@@ -148,7 +148,7 @@ impl Reading {
     pub fn take(&mut self, stream: Stream, delivery: Option<Delivery>) -> Result<Option<Input>, Fault> {
         let expected = self.expected.take_if(|_| stream == self.stream);
         let delivery = match (expected, delivery) {
-            (Some(known), Some(delivery)) => match known.compare(delivery) {
+            (Some(known), Some(delivery)) => match compare_delivery(known, delivery) {
                 Compared::Delivery(delivery) => Some(delivery),
                 Compared::Deleted(from) => {
                     self.incoming = Some(self.feed.read(self.topic(), self.partition, from));

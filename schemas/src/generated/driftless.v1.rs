@@ -109,6 +109,18 @@ pub struct Checkpoint {
     /// if not known.
     #[prost(bytes = "bytes", tag = "8")]
     pub commands_print: ::prost::bytes::Bytes,
+    /// The owner has judged every record of updates below this offset, so a shorter log has lost its
+    /// end. 0 if not known.
+    #[prost(int64, tag = "9")]
+    pub updates_end: i64,
+    /// The first 8 bytes of the BLAKE3 hash of the record's value at offset updates_end - 1. Empty if
+    /// not known.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub updates_print: ::prost::bytes::Bytes,
+    /// True if the index has forgotten the offsets of an older topic of commands, and the log does not
+    /// say so yet: the next fence begins the history above, and names it with commands_anew.
+    #[prost(bool, tag = "11")]
+    pub commands_anew: bool,
 }
 /// The value of a record in `<world>.<gen>.commands`. The Kafka key is the chunk's partition key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -459,6 +459,15 @@ impl serde::Serialize for Checkpoint {
         if !self.commands_print.is_empty() {
             len += 1;
         }
+        if self.updates_end != 0 {
+            len += 1;
+        }
+        if !self.updates_print.is_empty() {
+            len += 1;
+        }
+        if self.commands_anew {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("driftless.v1.Checkpoint", len)?;
         if self.epoch != 0 {
             #[allow(clippy::needless_borrow)]
@@ -500,6 +509,19 @@ impl serde::Serialize for Checkpoint {
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("commandsPrint", pbjson::private::base64::encode(&self.commands_print).as_str())?;
         }
+        if self.updates_end != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("updatesEnd", ToString::to_string(&self.updates_end).as_str())?;
+        }
+        if !self.updates_print.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("updatesPrint", pbjson::private::base64::encode(&self.updates_print).as_str())?;
+        }
+        if self.commands_anew {
+            struct_ser.serialize_field("commandsAnew", &self.commands_anew)?;
+        }
         struct_ser.end()
     }
 }
@@ -524,6 +546,12 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
             "worldId",
             "commands_print",
             "commandsPrint",
+            "updates_end",
+            "updatesEnd",
+            "updates_print",
+            "updatesPrint",
+            "commands_anew",
+            "commandsAnew",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -536,6 +564,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
             History,
             WorldId,
             CommandsPrint,
+            UpdatesEnd,
+            UpdatesPrint,
+            CommandsAnew,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -565,6 +596,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                             "history" => Ok(GeneratedField::History),
                             "worldId" | "world_id" => Ok(GeneratedField::WorldId),
                             "commandsPrint" | "commands_print" => Ok(GeneratedField::CommandsPrint),
+                            "updatesEnd" | "updates_end" => Ok(GeneratedField::UpdatesEnd),
+                            "updatesPrint" | "updates_print" => Ok(GeneratedField::UpdatesPrint),
+                            "commandsAnew" | "commands_anew" => Ok(GeneratedField::CommandsAnew),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -592,6 +626,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                 let mut history__ = None;
                 let mut world_id__ = None;
                 let mut commands_print__ = None;
+                let mut updates_end__ = None;
+                let mut updates_print__ = None;
+                let mut commands_anew__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Epoch => {
@@ -658,6 +695,28 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                                 Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::UpdatesEnd => {
+                            if updates_end__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("updatesEnd"));
+                            }
+                            updates_end__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::UpdatesPrint => {
+                            if updates_print__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("updatesPrint"));
+                            }
+                            updates_print__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CommandsAnew => {
+                            if commands_anew__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("commandsAnew"));
+                            }
+                            commands_anew__ = Some(map_.next_value()?);
+                        }
                     }
                 }
                 Ok(Checkpoint {
@@ -669,6 +728,9 @@ impl<'de> serde::Deserialize<'de> for Checkpoint {
                     history: history__.unwrap_or_default(),
                     world_id: world_id__.unwrap_or_default(),
                     commands_print: commands_print__.unwrap_or_default(),
+                    updates_end: updates_end__.unwrap_or_default(),
+                    updates_print: updates_print__.unwrap_or_default(),
+                    commands_anew: commands_anew__.unwrap_or_default(),
                 })
             }
         }

@@ -21,6 +21,15 @@ pub fn goldens() -> Vec<Golden> {
             ..checkpoint()
         },
     ));
+    all.push(golden(
+        "checkpoint.with_the_end",
+        Checkpoint {
+            updates_end: 520,
+            updates_print: bytes::Bytes::from_static(&[0x70, 0x72, 0x69, 0x6e, 0x74, 0xfe, 0, 2]),
+            commands_anew: true,
+            ..checkpoint()
+        },
+    ));
     all
 }
 

@@ -39,11 +39,15 @@ pub enum Fault {
     IndexLost,
     ForeignFence,
     ForeignRecord,
+    UpdatesTruncated,
+    UpdatesRemade,
+    CommandsRemade,
+    MendingCrashed,
 }
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Fault; 32] = [
+    pub const ALL: [Fault; 36] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -76,6 +80,10 @@ impl Fault {
         Self::IndexLost,
         Self::ForeignFence,
         Self::ForeignRecord,
+        Self::UpdatesTruncated,
+        Self::UpdatesRemade,
+        Self::CommandsRemade,
+        Self::MendingCrashed,
     ];
 
     /// The name of this fault, which tables and JSON show.
@@ -114,6 +122,10 @@ impl Fault {
             Self::IndexLost => "index_deleted",
             Self::ForeignFence => "fence_of_another_program",
             Self::ForeignRecord => "record_of_another_program_in_updates",
+            Self::UpdatesTruncated => "updates_lost_its_end",
+            Self::UpdatesRemade => "updates_made_anew",
+            Self::CommandsRemade => "commands_made_anew",
+            Self::MendingCrashed => "recover_apply_crashed",
         }
     }
 }
@@ -169,17 +181,20 @@ pub struct Likelihoods {
     pub index_rollbacks: u32,
     /// In 1,000 steps, how often another program writes to `updates`.
     pub foreign_updates: u32,
+    /// In 1,000 steps, how often a topic loses records of a partition. If this is not 0, no object
+    /// and no owner's memory is damaged, and retention deletes nothing.
+    pub log_losses: u32,
 }
 
 impl Likelihoods {
     /// Draws the likelihoods of a run from `rng`. Some faults have generators of their own, so that
     /// switching one of them on leaves all other draws of a seed as they were: `again` is for
-    /// producers that append records again, `tokens` for expiring tokens, and `restores` for
-    /// indexes that an operator puts back or deletes and for other programs that write to
-    /// `updates`.
+    /// producers that append records again, `tokens` for expiring tokens, `restores` for indexes
+    /// that an operator puts back or deletes and for other programs that write to `updates`, and
+    /// `incidents` for topics that lose records.
     #[must_use]
-    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng, restores: &mut Rng) -> Self {
-        Self {
+    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng, restores: &mut Rng, incidents: &mut Rng) -> Self {
+        let drawn = Self {
             processes: rng.pick(&[2, 10, 10, 40]),
             sockets: rng.pick(&[0, 4, 20]),
             ingest: rng.pick(&[5, 60, 300]),
@@ -201,6 +216,11 @@ impl Likelihoods {
             renewals: tokens.pick(&[0, 5, 50]),
             index_rollbacks: restores.pick(&[0, 0, 0, 1, 6]),
             foreign_updates: restores.pick(&[0, 0, 0, 1, 6]),
+            log_losses: incidents.pick(&[0, 0, 0, 0, 2, 6]),
+        };
+        match drawn.log_losses {
+            0 => drawn,
+            _ => Self { owner_damage: 0, losses: 0, ..drawn },
         }
     }
 }

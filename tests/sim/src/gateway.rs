@@ -44,10 +44,13 @@ fn settings() -> Settings {
 }
 
 /// Reads the records that the hub asks for again because it has dropped them from memory. An error
-/// means that retention has deleted some of them.
+/// means that the log does not have all of them any more.
 fn read_again(reread: &mut Reread, log: &Log) -> Result<(), String> {
     while let Some(from) = reread.next() {
-        let records = log.updates[reread.partition().0 as usize].read(from, 16).ok_or("retention deleted it")?;
+        let records = log.updates[reread.partition().0 as usize].read(from, 16).unwrap_or_default();
+        if records.is_empty() {
+            return Err("the log does not have it any more".into());
+        }
         reread.take(records)?;
     }
     Ok(())
@@ -62,6 +65,10 @@ pub struct Process {
     pub skew_ms: i64,
     /// The partitions that the simulation made unreadable for this process.
     failed: BTreeSet<Partition>,
+    /// The partitions whose next record is compared with the position in the index.
+    compares: BTreeSet<Partition>,
+    /// How often each partition of `updates` had lost records when it was opened.
+    losses: Vec<u32>,
     /// The partitions that the hub asked to open.
     to_open: Vec<Partition>,
     /// The open sockets, by socket number.
@@ -98,7 +105,7 @@ pub struct Socket {
 impl Process {
     /// A process that starts with views of the index, each of which may be some writes old.
     #[must_use]
-    pub fn new(world: &Arc<World>, store: &Store, skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
+    pub fn new(world: &Arc<World>, (store, log): (&Store, &Log), skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
         let views: Vec<Rc<IndexState>> =
             world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
         let positions = views.iter().map(|view| Position::of_checkpoint(&view.checkpoint)).collect();
@@ -114,7 +121,9 @@ impl Process {
             world: Arc::clone(world),
             views,
             skew_ms,
-            failed: BTreeSet::new(),
+            failed: world.partitions().filter(|p| log.has_lost_records(*p)).collect(),
+            compares: world.partitions().collect(),
+            losses: log.updates.iter().map(crate::log::PartitionLog::losses).collect(),
             to_open: Vec::new(),
             sockets: BTreeMap::new(),
             loads: VecDeque::new(),
@@ -148,6 +157,12 @@ impl Process {
         self.take_outputs()
     }
 
+    /// Notes that the log of this partition has lost records, so that the hub may be unable to read
+    /// it.
+    pub fn may_fail(&mut self, partition: Partition) {
+        self.failed.insert(partition);
+    }
+
     /// Opens the partitions that the hub asked to open, with views that may be some writes old.
     ///
     /// # Errors
@@ -157,8 +172,11 @@ impl Process {
             let (view, updates) =
                 (store.view(partition, rng.pick(&[0, 0, 0, 1, 3])), &log.updates[partition.0 as usize]);
             let position = Position::of_checkpoint(&view.checkpoint);
-            let opened = Opened { position, low: updates.low(), high: updates.end() };
+            let known_end = view.checkpoint.updates_end;
+            let opened = Opened { position, low: updates.low(), high: updates.end(), known_end };
             self.views[partition.0 as usize] = view;
+            self.compares.insert(partition);
+            self.losses[partition.0 as usize] = updates.losses();
             self.hub.handle(Input::Opened(partition, opened), MonotonicMs(now));
             self.take_outputs()?;
         }
@@ -229,8 +247,18 @@ impl Process {
         if !self.hub.is_reading(partition) {
             return Ok(Some(false));
         }
+        let updates = &log.updates[partition.0 as usize];
         let at = self.hub.position(partition).map_or(Offset(0), |position| position.offset);
-        let Some(records) = log.updates[partition.0 as usize].read(at, count) else { return Ok(None) };
+        if updates.losses() != self.losses[partition.0 as usize] || at > updates.end() {
+            return Ok(None);
+        }
+        let compared = Offset(at.0 - 1);
+        if self.compares.remove(&partition) && compared >= updates.low() {
+            let records = updates.read(compared, 1).unwrap_or_default();
+            self.hub.handle(Input::Records(partition, records), MonotonicMs(now));
+            self.take_outputs()?;
+        }
+        let Some(records) = updates.read(at, count) else { return Ok(None) };
         if records.is_empty() {
             return Ok(Some(false));
         }

@@ -77,6 +77,13 @@ impl Ledger {
         self.known.push(known);
     }
 
+    /// Forgets the offsets of a topic that is not used any more. Negative offsets keep the order.
+    pub fn forget_offsets(&mut self) {
+        for (known, before) in self.known.iter_mut().rev().zip(1..) {
+            known.offset = -before;
+        }
+    }
+
     /// The ledger as a protobuf message, in exactly the form that a ref of this state must contain.
     #[must_use]
     pub fn to_proto(&self) -> proto::Ledger {

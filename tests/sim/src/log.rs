@@ -24,6 +24,9 @@ pub struct Record {
 pub struct PartitionLog {
     low: usize,
     records: Vec<Record>,
+    /// How often the partition has lost records at its end. Kafka tells a reader of an older state
+    /// that its offset is not the log's any more.
+    losses: u32,
 }
 
 /// A copy of a record in the topic `dead-letter`.
@@ -52,6 +55,12 @@ impl Log {
     pub fn new(partitions: i32) -> Self {
         let topic = || (0..partitions).map(|_| PartitionLog::default()).collect();
         Self { commands: topic(), updates: topic(), dead_letters: Vec::new() }
+    }
+
+    /// True if a topic has lost records of the partition.
+    #[must_use]
+    pub fn has_lost_records(&self, partition: Partition) -> bool {
+        [&self.commands, &self.updates].iter().any(|topic| topic[partition.0 as usize].losses > 0)
     }
 }
 
@@ -87,6 +96,23 @@ impl PartitionLog {
         let from = usize::try_from(from.0).ok().filter(|from| *from >= self.low)?;
         let records = self.records.get(from..)?.iter().take(count).zip(from..);
         Some(records.map(|(record, offset)| (Offset(offset as i64), record.value.clone())).collect())
+    }
+
+    /// Injects a fault: the records from offset `end` on are gone. If `end` is 0, the topic was
+    /// made anew, so retention has deleted nothing of it.
+    pub fn lose_from(&mut self, end: Offset) {
+        self.records.truncate(usize::try_from(end.0).unwrap_or(0));
+        self.low = self.low.min(self.records.len());
+        if end == Offset(0) {
+            self.low = 0;
+        }
+        self.losses += 1;
+    }
+
+    /// How often the partition has lost records at its end.
+    #[must_use]
+    pub fn losses(&self) -> u32 {
+        self.losses
     }
 
     /// Applies retention: deletes all records below the offset `low`.

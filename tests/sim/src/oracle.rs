@@ -7,6 +7,7 @@
 //! expected decision.
 
 mod chunk;
+mod losses;
 mod seen;
 
 pub use chunk::ChunkTruth;
@@ -17,12 +18,13 @@ use crate::setting;
 use crate::store::{IndexState, Store};
 use crate::violation::{Verdict, Violation, hold};
 use bytes::Bytes;
-use chunk::Asked;
+use chunk::{Asked, Standing};
 use driftless_chunk::world::World;
 use driftless_schemas::proto::{
     self, CommandRecord, Decisions, Ref, UpdatesRecord, command_record, updates_record::Body,
 };
 use driftless_schemas::{ChunkId, Hash, Offset, Partition};
+use losses::Losses;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -45,6 +47,8 @@ struct PartitionTruth {
     covered: usize,
     /// For each epoch, the numbers of its records that have landed.
     seen_n: BTreeMap<u64, BTreeSet<u64>>,
+    /// The records that the partition has lost, and its histories.
+    losses: Losses,
 }
 
 /// The oracle of a run.
@@ -87,7 +91,7 @@ impl Oracle {
                 let offset = self.partitions[p].judged;
                 let record = log.updates[p].get(Offset(offset)).expect("below the end");
                 let value = record.value.clone();
-                self.judge(p, offset, &value)?;
+                self.judge(p, offset, &value, log.dead_letters.len())?;
             }
         }
         Ok(())
@@ -112,15 +116,16 @@ impl Oracle {
                     let truth = self.chunks.get_mut(&chunk).expect("just seen");
                     hold(truth.partition == p, "R1", || format!("a command for {chunk} is in partition {p}"))?;
                     truth.numbers.insert((asked.writer, asked.seq));
-                    truth.asked.push(asked);
+                    let is_new_topic = self.partitions[p].losses.is_of_commands();
+                    if is_new_topic { &mut truth.asked_anew } else { &mut truth.asked }.push(asked);
                 }
-                _ => self.partitions[p].foreign.push(offset),
+                _ => self.partitions[p].foreign_commands().push(offset),
             }
         }
         Ok(())
     }
 
-    fn judge(&mut self, p: usize, offset: i64, value: &Bytes) -> Verdict {
+    fn judge(&mut self, p: usize, offset: i64, value: &Bytes, letters: usize) -> Verdict {
         let truth = &mut self.partitions[p];
         truth.judged += 1;
         let record = UpdatesRecord::decode(value.clone())
@@ -147,7 +152,12 @@ impl Oracle {
             self.seen.invalid += 1;
             return Ok(());
         }
+        truth.losses.check(p, offset, &record)?;
         match record.body {
+            Some(Body::Fence(fence)) => {
+                self.fenced(p, offset, &fence, letters);
+                Ok(())
+            }
             Some(Body::Decisions(decisions)) => self.decided(p, offset, &decisions),
             Some(Body::SnapshotStored(notice)) => {
                 let chunk = notice.chunk_id.parse().map_err(|_| Violation::new("format", "an invalid chunk id"))?;
@@ -190,8 +200,7 @@ impl Oracle {
             })?;
         }
         let through = decisions.marks.last().map_or(-1, |mark| mark.source_offset);
-        let standing = (truth.version(), *truth.hashes.last().expect("never empty"), truth.ledger.to_proto());
-        truth.at_offset.insert(through, standing);
+        truth.at_offset.insert(through, truth.standing());
         self.partitions[p].decisions.push((offset, chunk, through));
         Ok(())
     }
@@ -203,7 +212,7 @@ impl Oracle {
         let Some(truth) = self.chunks.get(chunk) else {
             return Err(Violation::new("R6", format!("a ref of {chunk}, for which there are no commands")));
         };
-        let Some((version, hash, ledger)) = truth.at_offset.get(&stored.through_offset) else {
+        let Some(Standing { version, hash, ledger, .. }) = truth.at_offset.get(&stored.through_offset) else {
             return Err(Violation::new(
                 "R6",
                 format!(
@@ -218,7 +227,7 @@ impl Oracle {
                 stored.through_offset, stored.version
             )
         })?;
-        hold(stored.ledger.as_ref() == Some(ledger), "R8", || {
+        hold(stored.ledger.as_ref() == Some(&ledger.to_proto()), "R8", || {
             format!("{chunk}: a ref {what} through {} has another ledger than the log", stored.through_offset)
         })
     }
@@ -228,8 +237,11 @@ impl Oracle {
     /// # Errors
     /// The violation of the rule that does not hold.
     pub fn check_index(&mut self, partition: Partition, state: &Rc<IndexState>, store: &Store, log: &Log) -> Verdict {
-        self.seen.checkpoints += 1;
         let p = partition.0 as usize;
+        if self.partitions[p].losses.is_forgetting(&state.checkpoint) {
+            return Ok(());
+        }
+        self.seen.checkpoints += 1;
         for (chunk, entry) in &state.entries {
             let newest = &entry.newest;
             let through = newest.through_offset.0;
@@ -264,6 +276,10 @@ impl Oracle {
     }
 
     fn check_checkpoint(&mut self, p: usize, checkpoint: &proto::Checkpoint, log: &Log) -> Verdict {
+        if self.is_lost(p) {
+            // The owner that wrote it has not noticed yet that the log has lost records.
+            return Ok(());
+        }
         let low = checkpoint.updates_low;
         let partition = &self.partitions[p];
         let standing = usize::try_from(low).ok().and_then(|low| partition.standing.get(low));
@@ -294,7 +310,8 @@ impl Oracle {
             })?;
         }
         for offset in self.partitions[p].foreign.iter().filter(|offset| **offset < checkpoint.commands_next) {
-            let is_kept = log.dead_letters.iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
+            let letters = log.dead_letters.iter().skip(self.partitions[p].losses.letters_from());
+            let is_kept = letters.into_iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
             hold(is_kept, "R9", || format!("commands {p}:{offset} belongs to no chunk, and is no dead letter"))?;
         }
         Ok(())
@@ -323,7 +340,7 @@ impl Oracle {
                 let updates = proto::Updates::decode(bytes.clone())
                     .map_err(|e| Violation::new("format", format!("Updates to a client: {e}")))?;
                 let truth = self.truth(&updates.chunk_id)?;
-                hold(truth.published.get(&updates.first_version) == Some(bytes), "R4", || {
+                hold(truth.has_published(updates.first_version, bytes), "R4", || {
                     format!("{}: Updates from {} are not valid in the log", updates.chunk_id, updates.first_version)
                 })
             }
@@ -339,8 +356,9 @@ impl Oracle {
 
     fn check_hash(&self, chunk: &str, version: u64, hash: &[u8], what: &str) -> Verdict {
         let truth = self.truth(chunk)?;
-        let expected = truth.hashes.get(version as usize);
-        hold(expected.is_some_and(|expected| truth.is_damaged || expected.0 == *hash), "R10", || {
+        let is_right = Hash::from_slice(hash).is_some_and(|hash| truth.had_hash(version, hash));
+        let is_known = (version as usize) < truth.hashes.len();
+        hold(is_right || (truth.is_damaged && is_known), "R10", || {
             format!("{chunk}: {what} of version {version} has another hash than the log")
         })
     }

@@ -35,6 +35,10 @@ pub struct Peer {
     /// The outcome of each edit.
     pub outcomes: BTreeMap<CommandId, Outcome>,
     shown: BTreeMap<ChunkId, u64>,
+    /// The history of each chunk: that of the first `Tracked`, or of the client's newest report.
+    histories: BTreeMap<ChunkId, Bytes>,
+    /// The number of times that the client told its user of a change of history.
+    pub changes: u64,
     /// Replicas that the simulation damaged and whose damage the client has not found yet.
     pub damaged: BTreeSet<ChunkId>,
     /// The number of chunks that the client gave up after a failure. After such a failure an
@@ -69,6 +73,8 @@ impl Peer {
             submitted: Vec::new(),
             outcomes: BTreeMap::new(),
             shown: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            changes: 0,
             damaged: BTreeSet::new(),
             failures: 0,
             sessions: 0,
@@ -156,6 +162,15 @@ impl Peer {
                     self.damaged.remove(&chunk);
                     self.shown.remove(&chunk);
                 }
+                Event::HistoryChanged { chunk, history, .. } => {
+                    self.changes += 1;
+                    self.histories.insert(chunk.clone(), history.unwrap_or_default().to_field());
+                    self.damaged.remove(&chunk);
+                    self.shown.remove(&chunk);
+                    hold(oracle.chunks[&chunk].past.is_there, "R12", || {
+                        format!("{}: {chunk} has another history, but its log has lost nothing", self.name)
+                    })?;
+                }
                 Event::Drift { chunk, .. } => {
                     self.drifts += 1;
                     self.damaged.remove(&chunk);
@@ -177,9 +192,13 @@ impl Peer {
         let (name, truth) = (&self.name, &oracle.chunks[chunk]);
         let bytes = self.submitted.iter().rev().find(|(id, ..)| *id == command).map(|(_, _, bytes)| bytes.clone());
         // A command that was withdrawn before its first transmission is in no log.
-        let version = bytes.and_then(|bytes| truth.committed.get(&bytes).copied());
-        match (&outcome, version) {
-            (Outcome::Committed { version: Some(said) }, Some(is)) if said.0 != is => {
+        let versions = |bytes| {
+            let undone = truth.past.undone.get(bytes).copied().flatten();
+            [truth.committed.get(bytes).copied(), undone].into_iter().flatten().collect::<Vec<u64>>()
+        };
+        let versions = bytes.as_ref().map(versions).unwrap_or_default();
+        match (&outcome, versions.first()) {
+            (Outcome::Committed { version: Some(said) }, Some(is)) if !versions.contains(&said.0) => {
                 return Err(Violation::new(
                     "R8",
                     format!("{name}: {command:?} of {chunk} is committed at {is}, but the outcome says {said}"),
@@ -208,7 +227,7 @@ impl Peer {
             let name = &self.name;
             hold(before <= version, "R12", || format!("{name}: {chunk} went back from {before} to {version}"))?;
             let truth = &oracle.chunks[chunk];
-            hold(truth.is_damaged || truth.hash(version) == Some(hash), "R10", || {
+            hold(truth.is_damaged || truth.had_hash(version, hash), "R10", || {
                 format!("{name}: {chunk} at version {version} has a hash that the log does not give it")
             })?;
         }
@@ -222,6 +241,13 @@ impl Peer {
     pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
+        // The client may ignore a Tracked, so only its own report says that it has another history.
+        let has = self.histories.entry(chunk.clone()).or_insert_with(|| tracked.history.clone());
+        if *has != tracked.history {
+            return hold(*has < tracked.history, "R12", || {
+                format!("{}: Tracked for {chunk} names an older history than the client has", self.name)
+            });
+        }
         let is_healthy = is_shown(self.core.status(&chunk));
         let has = self.shown.get(&chunk).copied().filter(|_| is_healthy).unwrap_or(0);
         hold(has <= tracked.version, "R12", || {
@@ -256,7 +282,12 @@ impl Peer {
             let Some(outcome) = self.outcomes.get(id) else {
                 return Err(Violation::new("R8", format!("{name}: {id:?} of {chunk} has no outcome")));
             };
+            let past = &oracle.chunks[chunk].past;
             let agrees = match outcome {
+                // The outcome of a command whose decision was lost later is that of the old
+                // history.
+                Outcome::Committed { .. } if past.undone.get(bytes).is_some_and(Option::is_some) => true,
+                Outcome::Discarded { .. } if past.undone.get(bytes).is_some_and(Option::is_none) => true,
                 Outcome::Committed { .. } => version.is_some(),
                 Outcome::Unknown { .. } => true,
                 Outcome::Discarded { .. } | Outcome::Withdrawn => version.is_none(),
@@ -268,7 +299,9 @@ impl Peer {
             hold(agrees, "R8", || format!("{name}: {id:?} of {chunk} ended as {outcome:?}, the log says {version:?}"))?;
             if let Outcome::Unknown { reason } = outcome {
                 // A client that lost its write access cannot settle its open commands either.
-                let is_excused = oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
+                let is_of_history = past.is_there && reason.contains("the history changed");
+                let is_excused =
+                    is_of_history || oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
                 hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without a cause: {reason}"))?;
             }
             if let Some(version) = version {

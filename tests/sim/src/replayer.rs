@@ -5,15 +5,19 @@
 //! here until the simulation decides that it succeeds, fails or gets lost. This module also holds
 //! the mutants that break the shell and not the core.
 
+mod mending;
 mod producer;
+mod recognition;
 mod services;
+
+pub use mending::Loss;
 
 use crate::log::{Log, OrphanRecord};
 use crate::store::{IndexState, Store, WriterToken};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings};
+use driftless_replayer_core::{End, Input, Known, Output, PartitionCore, Settings};
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition};
@@ -67,6 +71,11 @@ pub struct Ownership {
     pub core: PartitionCore,
     token: Option<WriterToken>,
     reading: Reading,
+    /// The records of `updates` and of `commands` by which the log is recognised. They are compared
+    /// with the first records that are read.
+    known: [Option<Known>; 2],
+    /// How often `updates` and `commands` had lost records when the ownership began.
+    losses: [u32; 2],
     /// The end of the log when the ownership began, and the ownership's fence. Only mutants use the
     /// two fields.
     end_at_claim: Offset,
@@ -107,6 +116,9 @@ pub struct Process {
     /// The highest epoch that an ownership of the partition has read in the log, if that epoch made
     /// the ownership's fence invalid. The next claim uses an epoch above it.
     claim_above: BTreeMap<Partition, Epoch>,
+    /// The partitions whose last ownership here ended because the log or the index is not what the
+    /// other describes. The next one compares them before it appends a fence.
+    refused: BTreeSet<Partition>,
     /// The number of ended ownerships, by the reason for the end.
     pub ends: BTreeMap<&'static str, u64>,
     /// Chunks whose model panicked. Later ownerships load them in careful mode.
@@ -133,6 +145,7 @@ impl Process {
             lands_second: false,
             next_id: 1,
             claim_above: BTreeMap::new(),
+            refused: BTreeSet::new(),
             ends: BTreeMap::new(),
             careful: BTreeSet::new(),
             drifts: 0,
@@ -162,19 +175,44 @@ impl Process {
             return None;
         }
         let (token, checkpoint) = self.claim(partition, store);
-        let id = self.next_id;
-        self.next_id += 1;
-        let owner = format!("{}#{id}", self.name);
+        if self.refused.contains(&partition) && recognition::refuses(&checkpoint, partition, log) {
+            self.assigned.insert(partition, now + 500);
+            return Some((partition, store.view(partition, 0)));
+        }
+        let (id, owner) = self.next_owner();
         let core =
             PartitionCore::new(Arc::clone(&self.world), partition, &owner, checkpoint, settings(), self.now(now))
                 .careful_with(self.careful.clone());
+        self.own((id, partition, core), token, &checkpoint, log, now);
+        Some((partition, store.view(partition, 0)))
+    }
+
+    /// The number of the next ownership of this process, and the owner text of its fence.
+    fn next_owner(&mut self) -> (u64, String) {
+        let id = self.next_id;
+        self.next_id += 1;
+        (id, format!("{}#{id}", self.name))
+    }
+
+    /// Begins an ownership whose partition is claimed.
+    fn own(
+        &mut self,
+        (id, partition, core): (u64, Partition, PartitionCore),
+        token: Option<WriterToken>,
+        checkpoint: &Checkpoint,
+        log: &Log,
+        now: u64,
+    ) {
+        let (updates, commands) = (&log.updates[partition.0 as usize], &log.commands[partition.0 as usize]);
         self.ownerships.push(Ownership {
             id,
             partition,
             core,
             token,
             reading: Reading::Nothing,
-            end_at_claim: log.updates[partition.0 as usize].end(),
+            known: [Known::of_updates(checkpoint), Known::of_commands(checkpoint)],
+            losses: [updates.losses(), commands.losses()],
+            end_at_claim: updates.end(),
             fence: None,
             loads: VecDeque::new(),
             older: VecDeque::new(),
@@ -191,7 +229,6 @@ impl Process {
         });
         let last = self.ownerships.len() - 1;
         self.take_outputs(last, now);
-        Some((partition, store.view(partition, 0)))
     }
 
     /// Opens the index and claims a new epoch. Each ownership opens the index once, uses one epoch,
@@ -237,6 +274,7 @@ impl Process {
         self.ownerships.clear();
         self.assigned.clear();
         self.claim_above.clear();
+        self.refused.clear();
         self.is_paused = false;
         self.abandon()
     }
@@ -254,7 +292,7 @@ impl Process {
     }
 
     fn take_outputs(&mut self, i: usize, now: u64) {
-        let Self { ownerships, sent, ends, assigned, careful, drifts, claim_above, .. } = self;
+        let Self { ownerships, sent, ends, assigned, careful, drifts, claim_above, refused, .. } = self;
         let own = &mut ownerships[i];
         while let Some(output) = own.core.poll_output() {
             match output {
@@ -282,6 +320,10 @@ impl Process {
                 Output::Reached(_) | Output::Lost(..) | Output::LossAccepted(_) | Output::Stuck(..) => {}
                 Output::Ended(end) => {
                     own.is_stopped = true;
+                    match end {
+                        End::OutOfRange(_) | End::AnotherLog { .. } => drop(refused.insert(own.partition)),
+                        _ => drop(refused.remove(&own.partition)),
+                    }
                     let (name, pause) = match end {
                         End::Drained => ("drained", 0),
                         End::Replaced { epoch } => {
@@ -295,6 +337,7 @@ impl Process {
                         End::HistoryTooOld { .. } => ("history too old", 300),
                         End::IndexTooOld { .. } => ("index too old", 300),
                         End::AnotherWorld { .. } => ("another world", 300),
+                        End::AnotherLog { .. } => ("another log", 300),
                         End::NotCounted { .. } => ("not counted", 300),
                         End::AppendFailed { .. } => ("append failed", 300),
                         End::Unreadable { .. } => ("unreadable", 300),

@@ -32,6 +32,8 @@ pub struct Totals {
     pub drifts: [u64; 3],
     /// The number of lost objects that owners reconstructed.
     pub reconstructed: u64,
+    /// The number of times that a client told its user that a chunk has another history.
+    pub changes: u64,
     /// The seed of the first run that violated a rule, and the violation; `None` if no run did.
     pub violation: Option<(u64, Violation)>,
 }
@@ -52,6 +54,7 @@ impl Totals {
         self.outcomes.iter_mut().zip(report.outcomes).for_each(|(all, one)| *all += one);
         self.drifts.iter_mut().zip(report.drifts).for_each(|(all, one)| *all += one);
         self.reconstructed += report.reconstructed;
+        self.changes += report.changes;
         if let (Some(violation), None) = (&report.violation, &self.violation) {
             self.violation = Some((report.seed, violation.clone()));
         }
@@ -82,6 +85,7 @@ impl Totals {
             line(&format!("drifts found by a {name}"), count);
         }
         line("lost snapshots that were reconstructed", self.reconstructed);
+        line("changes of history that clients told their users", self.changes);
         for (name, count) in self.seen.list() {
             line(&format!("seen: {name}"), count);
         }
@@ -112,6 +116,7 @@ impl Totals {
             "faults": faults,
             "drifts": named(&DRIFTS, &self.drifts),
             "reconstructed": self.reconstructed,
+            "history_changes": self.changes,
             "seen": seen,
             "violation": self.violation.as_ref().map(|(seed, v)| json!({"seed": seed, "rule": v.rule, "detail": v.detail})),
         })
@@ -136,6 +141,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
             drifts: [0; 3],
             reconstructed: 0,
             trace: 0,
+            changes: 0,
             violation: Some(Violation::new("panic", said.unwrap_or("a panic without a message"))),
         }
     })

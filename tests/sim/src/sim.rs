@@ -7,8 +7,10 @@
 //! * `network`: users, and messages between clients and servers.
 //! * `services`: the steps of the services, and the group that assigns partitions.
 //! * `failures`: the faults.
+//! * `incidents`: topics that lose records, and the operator who mends partitions.
 
 mod failures;
+mod incidents;
 mod network;
 mod services;
 
@@ -57,6 +59,8 @@ pub struct Report {
     pub reconstructed: u64,
     /// A digest of everything that happened. Two runs of one seed have the same digest.
     pub trace: u64,
+    /// The number of times that a client told its user that a chunk has another history.
+    pub changes: u64,
     /// The rule that did not hold; `None` if all rules held.
     pub violation: Option<Violation>,
 }
@@ -70,6 +74,7 @@ pub struct Sim {
     again: Rng,
     tokens: Rng,
     restores: Rng,
+    incidents: Rng,
     likelihoods: Likelihoods,
     now: u64,
     steps: u64,
@@ -78,6 +83,13 @@ pub struct Sim {
     store: Store,
     oracle: Oracle,
     replayers: Vec<replayer::Process>,
+    /// The process with which an operator mends partitions.
+    operator: replayer::Process,
+    /// For each partition, the number of the oldest state of its index that a backup may hold. The
+    /// older ones belong to a log that has lost records since.
+    backups_from: Vec<usize>,
+    /// For each partition, whether it had lost records when the simulation last looked.
+    was_lost: Vec<bool>,
     /// The replayer process to which the group assigns each partition; the index is the partition.
     owners: Vec<usize>,
     /// Planned hand-overs in progress: partition, old process, new process.
@@ -123,7 +135,8 @@ impl Sim {
         let mut again = Rng::new(seed, 4);
         let mut tokens = Rng::new(seed, 5);
         let mut restores = Rng::new(seed, 6);
-        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens, &mut restores);
+        let mut incidents = Rng::new(seed, 7);
+        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens, &mut restores, &mut incidents);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -137,8 +150,10 @@ impl Sim {
         let replayers = (0..2)
             .map(|i| replayer::Process::new(format!("r{i}"), Arc::clone(&world), chance.next() % 1_000_000))
             .collect();
+        let operator = replayer::Process::new("operator".into(), Arc::clone(&world), 0);
+        let log = Log::new(setting::PARTITIONS);
         let gateways = (0..2)
-            .map(|i| gateway::Process::new(&world, &store, skew(&mut chance), &mut schedule, seed ^ (i + 1)))
+            .map(|i| gateway::Process::new(&world, (&store, &log), skew(&mut chance), &mut schedule, seed ^ (i + 1)))
             .collect();
         let ingests = (0..2)
             .map(|i| ingest::Process::new(&world, skew(&mut chance), likelihoods.is_strict, seed ^ (i + 11)))
@@ -146,11 +161,12 @@ impl Sim {
         Self {
             seed,
             oracle: Oracle::new(&world),
-            log: Log::new(setting::PARTITIONS),
+            log,
             work: Rng::new(seed, 3),
             again,
             tokens,
             restores,
+            incidents,
             schedule,
             chance,
             likelihoods,
@@ -159,6 +175,9 @@ impl Sim {
             world,
             store,
             replayers,
+            operator,
+            backups_from: vec![0; setting::PARTITIONS as usize],
+            was_lost: vec![false; setting::PARTITIONS as usize],
             owners: (0..setting::PARTITIONS as usize).map(|p| p % 2).collect(),
             moves: Vec::new(),
             late_losses: Vec::new(),
@@ -220,6 +239,7 @@ impl Sim {
             ],
             reconstructed: self.replayers.iter().map(replayer::Process::reconstructed).sum(),
             trace: self.trace.number(),
+            changes: self.peers.iter().map(|peer| peer.changes).sum(),
             violation,
         }
     }
@@ -247,6 +267,7 @@ impl Sim {
         }
         self.group();
         self.oracle.check_log(&self.log)?;
+        self.operate()?;
         self.peers_turn()
     }
 
@@ -268,6 +289,7 @@ impl Sim {
         self.group();
         self.trace.note("serve", 0, self.now);
         self.oracle.check_log(&self.log)?;
+        self.operate()?;
         self.peers_turn()
     }
 
@@ -291,7 +313,9 @@ impl Sim {
     }
 
     fn is_at_rest(&mut self) -> bool {
-        let is_quiet = self.ingests.iter().all(|ingest| ingest.pending() == 0) && self.oracle.unanswered().is_none();
+        let is_lost = (0..self.owners.len()).any(|p| self.oracle.is_lost(p));
+        let is_quiet =
+            !is_lost && self.ingests.iter().all(|ingest| ingest.pending() == 0) && self.oracle.unanswered().is_none();
         is_quiet && self.peers.iter_mut().all(|peer| peer.is_at_rest(&self.oracle))
     }
 

@@ -27,7 +27,7 @@ pub struct WriterToken(u64);
 #[derive(Debug)]
 pub struct Fenced;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Index {
     writer: u64,
     /// Writers up to this number opened the index before it was last put back or deleted.
@@ -37,7 +37,7 @@ struct Index {
 }
 
 /// The object store, and the index of each partition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     objects: BTreeMap<Hash, Bytes>,
     index: Vec<Index>,
@@ -128,6 +128,22 @@ impl Store {
         state.entries.extend(entries.iter().cloned());
         index.states.push(Rc::new(state));
         Ok(())
+    }
+
+    /// Writes a checkpoint, and forgets the offsets of `commands` in all entries, as the index does
+    /// when another topic is taken up.
+    ///
+    /// # Errors
+    /// [`Fenced`] if a newer writer has opened the index.
+    pub fn forget_commands(
+        &mut self,
+        partition: Partition,
+        token: WriterToken,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Fenced> {
+        let entries = self.view(partition, 0).entries.clone().into_iter();
+        let entries: Vec<_> = entries.map(|(chunk, entry)| (chunk, entry.without_offsets())).collect();
+        self.write(partition, token, checkpoint, &entries)
     }
 
     /// The number of durable states that a partition's index has had.

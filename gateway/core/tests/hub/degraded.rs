@@ -138,7 +138,7 @@ impl Eight {
     }
 
     fn open(&mut self, partition: i32, high: i64) {
-        let opened = Opened { position: Position::START, low: Offset(0), high: Offset(high) };
+        let opened = Opened { position: Position::START, low: Offset(0), high: Offset(high), known_end: Offset(0) };
         self.input(Input::Opened(Partition(partition), opened));
     }
 
@@ -210,7 +210,10 @@ fn an_index_ahead_of_the_log_never_makes_a_gateway_ready() {
     eight.tick(0);
     for partition in (0..8).map(Partition) {
         let position = Position { offset: Offset(7), ..Position::START };
-        eight.input(Input::Opened(partition, Opened { position, low: Offset(0), high: Offset(6) }));
+        eight.input(Input::Opened(
+            partition,
+            Opened { position, low: Offset(0), high: Offset(6), known_end: Offset(0) },
+        ));
     }
     let said = eight.hub.standings().readiness().unwrap_err();
     assert!(said.contains("holds offsets 0..6, but 7 is wanted") && said.contains("another log"), "{said}");

@@ -134,13 +134,13 @@ impl PartitionCore {
 
     /// Publishes the decisions for a chunk that are not in a record yet.
     fn seal(&mut self, chunk: &ChunkId, now: MonotonicMs) {
-        let known = self.trail.known();
+        let bound = self.trail.bound();
         let Some((place, resident)) = self.chunks.live_mut(chunk) else { return };
         if resident.open.is_empty() {
             return;
         }
         let open: Open = std::mem::take(&mut resident.open);
-        resident.mark_dirty(known, now, open.count());
+        resident.mark_dirty(bound, now, open.count());
         let calls = Calls::of(&self.working, chunk);
         let sealed = match resident.live.run(calls, Call::Encode, |live| open.seal(chunk, live)) {
             // A content above this limit could be neither stored nor loaded.

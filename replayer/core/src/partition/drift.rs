@@ -33,9 +33,9 @@ impl PartitionCore {
     }
 
     fn announce_at_once(&mut self, chunk: &ChunkId, now: MonotonicMs) {
-        let known = self.trail.known();
+        let bound = self.trail.bound();
         if let Some(resident) = self.chunks.resident_mut(chunk) {
-            resident.mark_urgent(known, now);
+            resident.mark_urgent(bound, now);
             self.chunks.mark_unstored(chunk);
         }
     }

@@ -17,12 +17,16 @@ use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::{Position, Validity};
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
+use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Epoch, Offset, WorldId};
+use driftless_schemas::{ChunkId, Epoch, Offset, Print, WorldId};
 
 /// How far recovery has read `updates`, and the offset from which `commands` is read afterwards.
 pub(super) struct Recovery {
     reading: Position,
+    /// The highest position up to `reading` that may stand in a checkpoint
+    /// ([`Position::may_follow`]).
+    bound: Position,
     /// True if epoch and n at `reading` are unknown, because earlier records are lost. They are
     /// then taken from the next record.
     is_adopting: bool,
@@ -31,6 +35,9 @@ pub(super) struct Recovery {
     is_log_known: bool,
     /// The loss that this ownership accepts.
     loss: Option<AcceptedLoss>,
+    /// The end of the log as the index knows it; `None` if it is not known, or if an operator has
+    /// accepted that it is lost.
+    end: Option<KnownEnd>,
     commands_from: Offset,
     /// The owner text of the own fence.
     owner: String,
@@ -39,26 +46,63 @@ pub(super) struct Recovery {
     decided_through: Offset,
 }
 
+/// The offset up to which an earlier owner has read the log.
+#[derive(Clone, Copy, Debug)]
+struct KnownEnd {
+    offset: Offset,
+    /// The print of the record just below the offset, if it is known.
+    print: Option<Print>,
+}
+
+impl KnownEnd {
+    fn of_checkpoint(checkpoint: &Checkpoint) -> Option<Self> {
+        let Checkpoint { updates_end: offset, updates_print: print, .. } = *checkpoint;
+        (offset > Offset(0) && !Mutant::ForgetTheEnd.is_on()).then_some(Self { offset, print })
+    }
+}
+
 impl Recovery {
-    /// Recovery begins at `start`, or, after a loss, where the log begins now. In the second case
-    /// the records below are lost, and so epoch and n are unknown.
-    pub fn new(start: Position, loss: Option<AcceptedLoss>, commands_from: Offset, owner: &str) -> Self {
+    /// Recovery begins at the checkpoint's position, or, after a loss, where the log begins now. In
+    /// the second case the records below are lost, and so epoch and n are unknown.
+    pub fn new(checkpoint: &Checkpoint, loss: Option<AcceptedLoss>, owner: &str) -> Self {
+        let start = Position::of_checkpoint(checkpoint);
+        let commands_from = loss.and_then(|loss| loss.commands_from).unwrap_or(checkpoint.commands_next);
+        let end = KnownEnd::of_checkpoint(checkpoint).filter(|_| !loss.is_some_and(|loss| loss.is_end_lost));
         let owner = owner.to_owned();
         let from = loss.and_then(|loss| loss.updates_from);
         let reading = match from {
             None => start,
             Some(from) => Position { offset: from, history: start.history, ..Position::START },
         };
-        let (is_adopting, is_log_known) = (from.is_some(), start.epoch > Epoch(0));
-        Self { reading, loss, is_adopting, is_log_known, commands_from, owner, decided_through: Offset::NONE }
+        // Before offset 0 there was no fence, so no record there needs to be taken on trust.
+        let is_adopting = from.is_some_and(|from| from > Offset(0));
+        let is_log_known = start.epoch > Epoch(0);
+        let decided_through = Offset::NONE;
+        let bound = reading;
+        Self { reading, bound, loss, end, is_adopting, is_log_known, commands_from, owner, decided_through }
     }
 
     /// Compares the offset of the own fence with the next offset to read. If it is lower, the log
     /// ends before the offset at which recovery began: the fence itself has made the log long
     /// enough for the reader, which would wait for ever.
     pub fn passed_by(&self, fence: Option<Offset>) -> Option<OutOfRange> {
-        let (wanted, high) = (self.reading.offset, fence?.next());
-        (high <= wanted).then_some(OutOfRange { stream: Stream::Updates, wanted, low: Offset(0), high })
+        is_short(self.reading.offset, fence?)
+    }
+
+    /// Compares the offset of the own fence with the end of the log as the index knows it. If it is
+    /// lower, the log has lost its end.
+    fn has_lost_its_end(&self, fence: Offset) -> Option<OutOfRange> {
+        is_short(self.end?.offset, fence)
+    }
+
+    /// Compares a record with what the index knows of the end of the log.
+    fn recognise(&self, offset: Offset, value: &Bytes) -> Result<(), End> {
+        let Some(KnownEnd { offset: end, print: Some(known) }) = self.end else { return Ok(()) };
+        let found = Print::of(value);
+        match offset.next() == end && found != known {
+            true => Err(End::AnotherLog { offset, found, known }),
+            false => Ok(()),
+        }
     }
 
     /// The next offset of `updates` to read.
@@ -83,6 +127,12 @@ impl Recovery {
     }
 }
 
+/// Describes how the log is too short for `wanted`, if the own fence stands below it.
+fn is_short(wanted: Offset, fence: Offset) -> Option<OutOfRange> {
+    let high = fence.next();
+    (high <= wanted).then_some(OutOfRange { stream: Stream::Updates, wanted, low: Offset(0), high })
+}
+
 /// True if `commands` is another topic from this fence on.
 fn takes_up_commands(fence: &UpdatesRecord) -> bool {
     matches!(&fence.body, Some(Body::Fence(fence)) if fence.commands_anew)
@@ -94,24 +144,34 @@ impl PartitionCore {
             if self.phase != Phase::Recovering {
                 return;
             }
-            let record = match read_record(value) {
+            if let Err(end) = self.recovery.recognise(offset, &value) {
+                return self.end(end);
+            }
+            let record = match read_record(value.clone()) {
                 Ok(record) => record,
                 Err(reason) => return self.end(End::Unreadable { offset, reason }),
             };
-            let Recovery { reading, is_adopting, .. } = &mut self.recovery;
+            let Recovery { reading, bound, is_adopting, .. } = &mut self.recovery;
             if std::mem::take(is_adopting) && record.n > 0 {
                 // The fence that would show whether this record is valid is lost. The record counts
                 // as valid.
                 *reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..*reading };
+                *bound = *reading;
             }
             let before = Position { offset, ..*reading };
-            let epoch = self.trail.epoch();
+            let (epoch, bound_before) = (self.trail.epoch(), *bound);
             let validity = reading.judge(offset, &record);
+            if reading.may_follow(&record) {
+                *bound = *reading;
+            }
             let (current, history) = (reading.epoch, reading.history);
             match validity {
                 Validity::Fence if self.recovery.is_own_fence(epoch, &record) => {
+                    if let Some(range) = self.recovery.has_lost_its_end(offset) {
+                        return self.end(End::OutOfRange(range));
+                    }
                     match self.recovery.loss.filter(|loss| loss.history != history) {
-                        None => self.begin_running(),
+                        None => self.begin_running(value),
                         Some(loss) => {
                             let (history, current) = (loss.history, history);
                             return self.end(End::HistoryTooOld { epoch, history, current });
@@ -134,7 +194,7 @@ impl PartitionCore {
                 // shows the highest epoch, above which the next claim must be.
                 Validity::Valid if current >= epoch => {}
                 Validity::Valid => {
-                    if let Err(end) = self.note_recovered(before, record, now) {
+                    if let Err(end) = self.note_recovered(offset, bound_before, record, now) {
                         return self.end(end);
                     }
                 }
@@ -153,8 +213,14 @@ impl PartitionCore {
         Ok(())
     }
 
-    fn note_recovered(&mut self, before: Position, record: UpdatesRecord, now: MonotonicMs) -> Result<(), End> {
-        let offset = before.offset;
+    /// Notes a record that counts. `bound` is a position at or below it.
+    fn note_recovered(
+        &mut self,
+        offset: Offset,
+        bound: Position,
+        record: UpdatesRecord,
+        now: MonotonicMs,
+    ) -> Result<(), End> {
         let unreadable = |reason| End::Unreadable { offset, reason };
         let Some((chunk, recovered)) = Recovered::read(record).map_err(unreadable)? else { return Ok(()) };
         if self.mending.is_none() {
@@ -172,17 +238,17 @@ impl PartitionCore {
         self.use_slot(&chunk, place);
         match self.chunks.loading_mut(&chunk) {
             Some((_, loading)) => {
-                loading.bound.get_or_insert(before);
+                loading.bound.get_or_insert(bound);
                 loading.recovered.push(recovered);
                 self.chunks.mark_unstored(&chunk);
             }
             // The chunk's state arrived while the log was still being read.
-            None => self.fold_into_resident(&chunk, before, recovered, now),
+            None => self.fold_into_resident(&chunk, bound, recovered, now),
         }
         Ok(())
     }
 
-    fn fold_into_resident(&mut self, chunk: &ChunkId, before: Position, recovered: Recovered, now: MonotonicMs) {
+    fn fold_into_resident(&mut self, chunk: &ChunkId, bound: Position, recovered: Recovered, now: MonotonicMs) {
         let accept_loss = self.settings.accept_loss;
         let Some(resident) = self.chunks.resident_mut(chunk) else { return };
         let (decisions_before, lost_before) = (resident.folded.decisions, resident.folded.lost);
@@ -194,12 +260,12 @@ impl PartitionCore {
         });
         resident.recovered.push(recovered);
         if let Err(e) = result.map_err(RestoreError::from).and_then(|folded| folded.map_err(RestoreError::from)) {
-            self.chunks.load_again(chunk, before);
+            self.chunks.load_again(chunk, bound);
             return self.load_failed(chunk, e.to_string(), now);
         }
         let (news, lost) = (resident.folded.decisions - decisions_before, resident.folded.lost - lost_before);
         if news > 0 {
-            resident.mark_dirty(before, now, news);
+            resident.mark_dirty(bound, now, news);
             resident.is_urgent |= self.recovery.is_urgent();
             self.chunks.mark_unstored(chunk);
         }
@@ -209,9 +275,9 @@ impl PartitionCore {
         self.compare_with_published(chunk);
     }
 
-    fn begin_running(&mut self) {
+    fn begin_running(&mut self, fence: Bytes) {
         self.chunks.forget_recovered();
-        self.trail.anchor(self.recovery.reading);
+        self.trail.anchor(self.recovery.reading, fence);
         self.phase = Phase::Running;
         if let Some(chunks) = &self.mending {
             let placed = chunks.iter().filter_map(|chunk| Some((chunk.clone(), self.world.place(chunk).ok()?)));

@@ -12,7 +12,7 @@ use driftless_chunk::mutant::Mutant;
 use driftless_schemas::proto::{SnapshotStored, updates_record::Body};
 use driftless_schemas::stored::{Checkpoint, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Hash, Version};
+use driftless_schemas::{ChunkId, Hash, Offset, Version};
 
 impl PartitionCore {
     /// True if a checkpoint must be written without waiting for its interval: the object of an
@@ -108,7 +108,8 @@ impl PartitionCore {
             return;
         }
         let mut entries = Vec::new();
-        let mut low = self.trail.known();
+        let known = self.trail.known();
+        let mut low = self.trail.bound();
         let trail = &self.trail;
         self.chunks.for_each_unstored(|chunk, slot| {
             if let State::Live(resident) = &mut slot.state
@@ -142,8 +143,11 @@ impl PartitionCore {
             updates_low_n: low.n,
             history: low.history,
             world,
-            // Version 0.1.0 cannot read a checkpoint with a print.
+            // Version 0.1.0 cannot read a checkpoint with the following fields.
             commands_print: next.print.filter(|_| world.is_some()),
+            updates_end: if world.is_some() { known.offset } else { Offset(0) },
+            updates_print: self.trail.known_print().filter(|_| world.is_some()),
+            commands_anew: false,
         };
         // A chunk that cannot be loaded may be a sign that the index is not this owner's any more.
         // If it is not, the write fails, and the next owner opens the index anew.

@@ -244,6 +244,7 @@ impl Scene {
                         | End::HistoryTooOld { .. }
                         | End::IndexTooOld { .. }
                         | End::AnotherWorld { .. }
+                        | End::AnotherLog { .. }
                         | End::Unreadable { .. }
                         | End::ImpossibleMark { .. }
                         | End::OutOfRange(_)

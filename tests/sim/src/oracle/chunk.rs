@@ -24,6 +24,27 @@ pub(super) struct Asked {
     pub(super) is_undecodable: bool,
 }
 
+/// A chunk's state after a decision record.
+#[derive(Clone)]
+pub(super) struct Standing {
+    pub(super) version: u64,
+    pub(super) hash: Hash,
+    pub(super) ledger: Ledger,
+    pub(super) encoding: Bytes,
+}
+
+/// What earlier histories of a chunk's partition had, and the present one has not.
+#[derive(Default)]
+pub struct Past {
+    /// True if the partition has had another history.
+    pub is_there: bool,
+    /// The commands whose decisions are lost, by their bytes, with the version that each made;
+    /// `None` for a discarded one.
+    pub undone: HashMap<Bytes, Option<u64>>,
+    hashes: HashSet<(u64, Hash)>,
+    published: HashSet<Bytes>,
+}
+
 /// The oracle's knowledge of a chunk, which comes from the log alone.
 pub struct ChunkTruth {
     pub(super) model: Arc<dyn AnyModel>,
@@ -34,19 +55,22 @@ pub struct ChunkTruth {
     /// The updates of valid records, by first version. Trackers must get exactly these bytes.
     pub(super) published: BTreeMap<u64, Bytes>,
     pub(super) asked: Vec<Asked>,
+    /// The commands of another topic, which no owner may decide before an operator's fence.
+    pub(super) asked_anew: Vec<Asked>,
     /// An index into `asked`: each command before it has a decision, or needs none because it is a
     /// resend.
     pub(super) cursor: usize,
     pub(super) ledger: Ledger,
-    /// Version, state hash and ledger after each valid decision record, by the offset of the
-    /// record's last mark.
-    pub(super) at_offset: BTreeMap<i64, (u64, Hash, proto::Ledger)>,
+    /// The state after each valid decision record, by the offset of the record's last mark.
+    pub(super) at_offset: BTreeMap<i64, Standing>,
     /// The version that each committed command made, by the command's bytes.
     pub committed: HashMap<Bytes, u64>,
     /// Writer and `seq` of all commands in the log.
     pub(super) numbers: HashSet<(WriterId, u64)>,
-    /// Writer and `seq` of all commands that are resolved.
-    pub(super) resolved: HashSet<(WriterId, u64)>,
+    /// Writer and `seq` of all commands that are resolved, with their offsets.
+    pub(super) resolved: HashMap<(WriterId, u64), i64>,
+    /// What earlier histories of the partition had, and the present one has not.
+    pub past: Past,
     /// The `through_offset` of the newest ref in the index.
     pub(super) stored_through: i64,
     /// True if the owner's memory was damaged. Hashes may then be wrong until the chunk is healed,
@@ -82,12 +106,14 @@ impl ChunkTruth {
             hashes: vec![hash],
             published: BTreeMap::new(),
             asked: Vec::new(),
+            asked_anew: Vec::new(),
             cursor: 0,
             ledger: Ledger::default(),
             at_offset: BTreeMap::new(),
             committed: HashMap::new(),
             numbers: HashSet::new(),
-            resolved: HashSet::new(),
+            resolved: HashMap::new(),
+            past: Past::default(),
             stored_through: -1,
             is_damaged: false,
             audits: 0,
@@ -105,6 +131,61 @@ impl ChunkTruth {
     #[must_use]
     pub fn hash(&self, version: u64) -> Option<Hash> {
         self.hashes.get(version as usize).copied()
+    }
+
+    /// True if this is the hash of that version, in the present history or in an earlier one.
+    #[must_use]
+    pub fn had_hash(&self, version: u64, hash: Hash) -> bool {
+        self.hash(version) == Some(hash) || self.past.hashes.contains(&(version, hash))
+    }
+
+    /// True if these updates are valid in the log, or were in an earlier history.
+    #[must_use]
+    pub fn has_published(&self, first_version: u64, updates: &Bytes) -> bool {
+        self.published.get(&first_version) == Some(updates) || self.past.published.contains(updates)
+    }
+
+    /// The present state.
+    pub(super) fn standing(&self) -> Standing {
+        let hash = *self.hashes.last().expect("never empty");
+        Standing { version: self.version(), hash, ledger: self.ledger.clone(), encoding: self.encoding().into() }
+    }
+
+    /// A new history begins, in which only the commands up to the offset `through` are decided. The
+    /// later ones are decided again.
+    pub(super) fn go_back(&mut self, chunk: &ChunkId, through: i64) {
+        self.past.is_there = true;
+        let kept = self.at_offset.get(&through).cloned().unwrap_or_else(|| {
+            let encoding = Bytes::from(self.model.encode(&self.model.initial(chunk)).into_owned());
+            Standing { version: 0, hash: self.hashes[0], ledger: Ledger::default(), encoding }
+        });
+        let later = self.asked[..self.cursor].iter().filter(|asked| asked.offset > through);
+        for command in later.filter_map(|asked| asked.command.clone()) {
+            // The same command may be there again, as a resend.
+            let version = self.committed.remove(&command);
+            let undone = self.past.undone.entry(command).or_default();
+            *undone = version.or(*undone);
+        }
+        let first = kept.version as usize + 1;
+        let hashes = self.hashes.drain(first..).zip(first as u64..);
+        self.past.hashes.extend(hashes.map(|(hash, version)| (version, hash)));
+        self.past.published.extend(self.published.split_off(&(kept.version + 1)).into_values());
+        self.content = self.model.decode(&kept.encoding).expect("an encoding of this model");
+        self.ledger = kept.ledger;
+        self.cursor = self.asked.partition_point(|asked| asked.offset <= through);
+        self.resolved.retain(|_, offset| *offset <= through);
+        self.at_offset.split_off(&(through + 1));
+    }
+
+    /// A history begins in which `commands` is another topic: all offsets of the old one are
+    /// forgotten.
+    pub(super) fn forget_offsets(&mut self) {
+        self.past.is_there = true;
+        (self.asked, self.cursor) = (std::mem::take(&mut self.asked_anew), 0);
+        self.ledger.forget_offsets();
+        self.resolved.values_mut().for_each(|offset| *offset = -1);
+        self.stored_through = -1;
+        self.at_offset = [(-1, self.standing())].into();
     }
 
     /// True if the owner's memory was damaged and some readers may still hold the damaged state.
@@ -233,7 +314,7 @@ impl ChunkTruth {
 
     fn resolve(&mut self, chunk: &ChunkId, asked: &Asked, is_committed: bool) -> Verdict {
         self.ledger.decide(asked.writer, asked.seq, is_committed, asked.offset, setting::LEDGER_WRITERS);
-        let is_first = self.resolved.insert((asked.writer, asked.seq));
-        hold(is_first, "R2", || format!("{chunk}: number {} of {} is resolved twice", asked.seq, asked.writer))
+        let before = self.resolved.insert((asked.writer, asked.seq), asked.offset);
+        hold(before.is_none(), "R2", || format!("{chunk}: number {} of {} is resolved twice", asked.seq, asked.writer))
     }
 }

@@ -16,6 +16,25 @@ impl Process {
         self.land_next(Partition(rng.below(log.updates.len()) as i32), log)
     }
 
+    /// Lets the next record of this partition land in the log.
+    pub fn land_in(&mut self, partition: Partition, log: &mut Log) {
+        self.land_next(partition, log);
+    }
+
+    /// Loses all records of the partition that are in flight, and ends the ownerships that sent
+    /// them. Ends the ownerships of other epochs than `epoch`, too.
+    pub fn lose_appends(&mut self, partition: Partition, epoch: u64, now: u64) {
+        let failed: Vec<(u64, u64)> =
+            self.sent.extract_if(.., |sent| sent.partition == partition).map(|sent| (sent.ownership, sent.n)).collect();
+        for (id, n) in failed {
+            if let Some(i) = self.ownerships.iter().position(|own| own.id == id && !own.is_stopped) {
+                self.give(i, Input::AppendFailed(n, "the topic has lost it".into()), now);
+            }
+        }
+        self.sweep();
+        self.ownerships.retain(|own| own.partition != partition || own.core.known().epoch.0 == epoch);
+    }
+
     fn land_next(&mut self, partition: Partition, log: &mut Log) -> bool {
         let mut open = self.sent.iter_mut().filter(|s| s.partition == partition && s.landed.is_none());
         let Some(mut sent) = open.next() else { return false };

@@ -15,6 +15,14 @@ impl Process {
     pub fn read(&mut self, i: usize, count: usize, now: u64, log: &Log) -> bool {
         let own = &mut self.ownerships[i];
         let p = own.partition.0 as usize;
+        let is_another = match own.reading {
+            Reading::Nothing => return false,
+            Reading::Updates(from) => own.finds_another_log(0, from, &log.updates[p]),
+            Reading::Commands(from) => own.core.wants_commands() && own.finds_another_log(1, from, &log.commands[p]),
+        };
+        if is_another {
+            return self.end_for_another_log(i, now);
+        }
         match own.reading {
             Reading::Nothing => false,
             Reading::Updates(from) => {
@@ -110,6 +118,9 @@ impl Process {
         }
         let Some(from) = own.history else { return false };
         let updates = &log.updates[own.partition.0 as usize];
+        if own.losses[0] != updates.losses() {
+            return self.end_for_another_log(i, now);
+        }
         let Some(records) = updates.read(from, count) else {
             own.history = None;
             let (low, high) = (updates.low(), updates.end());
@@ -139,6 +150,9 @@ impl Process {
         let own = &mut self.ownerships[i];
         let Some(from) = own.read_back else { return false };
         let updates = &log.updates[own.partition.0 as usize];
+        if own.losses[0] != updates.losses() {
+            return self.end_for_another_log(i, now);
+        }
         let Some(records) = updates.read(from, count) else {
             own.read_back = None;
             let (low, high) = (updates.low(), updates.end());

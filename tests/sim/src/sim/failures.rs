@@ -48,6 +48,9 @@ impl Sim {
         if self.restores.permille(self.likelihoods.foreign_updates) {
             self.write_to_updates()?;
         }
+        if self.incidents.permille(self.likelihoods.log_losses) {
+            self.lose_a_log()?;
+        }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
         } else if self.chance.permille(self.likelihoods.store / 30) {
@@ -281,6 +284,10 @@ impl Sim {
         let p = self.restores.below(self.log.updates.len());
         let partition = Partition(p as i32);
         let which = self.restores.below(self.store.states(partition) + 1);
+        let oldest = self.backups_from[p];
+        if self.oracle.is_lost(p) || which < oldest || (oldest > 0 && which == self.store.states(partition)) {
+            return;
+        }
         let state = self.store.state(partition, which);
         let checkpoint = state.map(|state| state.checkpoint).unwrap_or_default();
         if checkpoint.updates_low < self.log.updates[p].low() || checkpoint.commands_next < self.log.commands[p].low() {
@@ -321,6 +328,9 @@ impl Sim {
     /// `commands` below `commands_next`.
     fn cut_log(&mut self) {
         let p = self.chance.below(self.log.updates.len());
+        if self.likelihoods.log_losses > 0 {
+            return;
+        }
         let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;
         self.log.updates[p].cut(checkpoint.updates_low);
         self.log.commands[p].cut(checkpoint.commands_next);

@@ -145,7 +145,7 @@ impl Sim {
         self.past_drifts += self.gateways[g].drifts;
         let skew = self.gateways[g].skew_ms;
         let seed = self.chance.next();
-        self.gateways[g] = gateway::Process::new(&self.world, &self.store, skew, &mut self.chance, seed);
+        self.gateways[g] = gateway::Process::new(&self.world, (&self.store, &self.log), skew, &mut self.chance, seed);
         for i in peers {
             if self.peers[i].gateway.is_some_and(|(at, _)| at == g) {
                 self.disconnect(i, Socket::Gateway, None);
