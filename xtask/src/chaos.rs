@@ -13,6 +13,8 @@ use crate::workspace::Workspace;
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let mut build = workspace.cargo();
     build.args(["build", "--package", "driftless", "--package", "driftless-chaos"]);
+    // The services preload this library, so that their clocks can be shifted.
+    build.args(["--package", "driftless-clock-shim"]);
     process::check("the build", build)?;
     let mut chaos = Command::new(workspace.program("debug", "driftless-chaos"));
     chaos.arg("--program").arg(workspace.program("debug", "driftless")).args(arguments);

@@ -10,6 +10,7 @@ import traceback
 from confluent_kafka import KafkaException
 
 from fencing import Position
+from foreign import Foreign
 from log import DumpLog, KafkaLog, write_dump
 from outcomes import Outcomes, check_finals
 from partition import Partition
@@ -47,6 +48,10 @@ def arguments(argv):
         "--outcomes", metavar="FILE", nargs="+", default=[], action="extend", help="JSON lines of clients' outcomes"
     )
     parser.add_argument("--finals", metavar="FILE", nargs="+", default=[], action="extend", help="JSON lines of hashes at rest")
+    parser.add_argument("--forged", metavar="FILE", help="JSON lines of the records that another program appended")
+    parser.add_argument("--members", metavar="NAME", nargs="+", default=[], help="the names of the world's replayers")
+    parser.add_argument("--copies", metavar="FOLDER", nargs="+", default=[], help="copies of the store that replayers of the name of their folder used")
+    parser.add_argument("--lost", metavar="FOLDER", help="a dump of the topics from before `updates` was made anew: a lost history")
     parser.add_argument("--complete", action="store_true", help="the run has come to rest: every command must have been answered")
     parser.add_argument(
         "--collected", action="store_true", help="snapshots were garbage collected: only a chunk's five newest must be there"
@@ -84,7 +89,7 @@ def positions(options):
 def check(options, report):
     """Checks the whole world, one partition after another, and adds counts and violations to
     `report`."""
-    store = Store(options.store) if options.store else None
+    store = Store(options.store, options.copies) if options.store else None
     world = World.from_file(options.world or store.world())
     log = KafkaLog(options.brokers) if options.brokers else DumpLog(options.dump)
     commands, updates, dead_letter = (world.topic(what) for what in ("commands", "updates", "dead-letter"))
@@ -98,10 +103,23 @@ def check(options, report):
             if count < world.partitions:
                 raise CannotCheck(f"{topic} has {count} partitions, the world {world.partitions}")
     outcomes = Outcomes(options.outcomes, world, report) if options.outcomes else None
+    if options.forged and not outcomes:
+        raise CannotCheck("--forged needs --outcomes: only they name the authors of edits")
+    foreign = Foreign(options.forged, options.members, outcomes.authors, report) if options.forged else None
     starts, ends, dead = positions(options), {}, []
     if starts and outcomes:
         raise CannotCheck("--outcomes needs the whole log: no --start and no --positions with it")
+    lost = DumpLog(options.lost) if options.lost else None
     for number in range(world.partitions):
+        bases = None
+        if lost:
+            before = Partition(world, number, report, store, outcomes, Position(), options.complete, options.collected)
+            before.foreign = foreign
+            whole = lambda topic: lost.read(topic, number, *lost.bounds(topic, number))
+            before.take_updates(whole(updates), lost.bounds(commands, number)[1])
+            before.take_commands(whole(commands), 0)
+            dead += ((number, *letter) for letter in before.dead)
+            bases = before.bases()
         start = starts.get(number, Position())
         low, high = log.bounds(updates, number)
         if start.offset < low:
@@ -110,17 +128,24 @@ def check(options, report):
                 f"{problem}: a position without its epoch and n cannot be judged (R4); name one with --start or --positions"
             )
         partition = Partition(world, number, report, store, outcomes, start, options.complete, options.collected)
-        partition.take_updates(log.read(updates, number, start.offset, high))
+        partition.foreign, partition.lost = foreign, bases
+        partition.take_updates(log.read(updates, number, start.offset, high), log.bounds(commands, number)[1])
         # After `updates`, so that every command that has a mark is seen.
         low, high = log.bounds(commands, number)
         partition.take_commands(log.read(commands, number, low, high), low)
         ends |= partition.ends()
+        if lost:
+            partition.count_destroyed(before)
         dead += ((number, *letter) for letter in partition.dead)
     if options.complete:
         check_dead_letters(log, dead_letter, commands, dead, report)
+    if foreign:
+        foreign.finish()
     if store:
         store.check_names(report)
-    check_finals(options.finals, world, ends, starts, report)
+    if outcomes:
+        outcomes.finish()
+    check_finals(options.finals, world, ends, range(world.partitions) if lost else starts, report)
     return None
 
 

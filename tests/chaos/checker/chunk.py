@@ -55,6 +55,8 @@ class Chunk:
         # versions.
         self.wanted, self.hashes = set(), {}
         self.refs, self.missing, self._pending = [], [], []
+        # All refs that the log announced, in its order.
+        self.announced = []
         # The fields below belong to the replay of `commands` (replay.py).
         self.ledger, self.adopted = None, None
         self.replayed_version, self.replayed_through, self.undecided = 0, -1, []
@@ -209,6 +211,7 @@ class Chunk:
         model, counts = self.place.model, self._report.counts
         counts["snapshots_stored"] += 1
         self.refs.append((offset, ref))
+        self.announced.append(ref)
         is_ahead = self.version is not None and ref.version > self.version
         if is_ahead or (is_known_at_start and ref.through_offset > self.through):
             self.violate(
@@ -257,6 +260,11 @@ class Chunk:
         for offset, updates in self._pending:
             self._apply(offset, updates)
         self._pending.clear()
+
+    def begin_at(self, ref, content):
+        """Begins with a state of a lost history. Must be called before anything is folded."""
+        self._adopt(ref, content)
+        self.through = ref.through_offset
 
     def finish(self, is_collected):
         """R6: reports refs whose objects are missing. If `is_collected`, spares the objects that

@@ -10,7 +10,7 @@ import pathlib
 import time
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from report import CannotCheck
 
@@ -45,7 +45,15 @@ class KafkaLog:
     def bounds(self, topic, partition):
         """Returns the first offset that retention has not deleted, and the offset after the last
         record."""
-        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT_S, cached=False)
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT_S, cached=False)
+            except KafkaException:
+                # The leader of a partition moves when a broker returns.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def read(self, topic, partition, start, end):
         """Yields the records from offset `start` up to, and without, offset `end`."""

@@ -36,6 +36,7 @@ class Line(NamedTuple):
     version: int
     reason: str
     is_receipted: bool
+    history: str
 
 
 class Outcomes:
@@ -43,8 +44,8 @@ class Outcomes:
 
     def __init__(self, paths, world, report):
         self._report = report
-        self._lines, self._by_partition = {}, {}
-        self.writers, self.receipted = set(), set()
+        self._lines, self._by_history, self._checked = {}, {}, set()
+        self.writers, self.receipted, self.authors = set(), set(), set()
         for path in paths:
             for where, told in _lines(path):
                 try:
@@ -55,6 +56,7 @@ class Outcomes:
     def _take(self, world, line):
         report = self._report
         report.outcomes[line.outcome] += 1
+        self.authors.add(line.author)
         report.counts["receipted"] += line.is_receipted
         if not line.writer or not line.seq:
             if line.outcome == "committed" or line.is_receipted:
@@ -72,7 +74,7 @@ class Outcomes:
                 self._violate(line, f"{line.outcome}{', receipted' * line.is_receipted}, but {e}")
             return
         self._lines[number] = line
-        self._by_partition.setdefault(partition, []).append(number)
+        self._by_history.setdefault((partition, line.history), []).append(number)
         self.writers.add(line.writer)
         if line.is_receipted:
             self.receipted.add(number)
@@ -83,11 +85,23 @@ class Outcomes:
         writers = self.writers
         return {(m.chunk, m.writer, m.seq): m for m in marks if m.writer in writers and m.kind in (COMMITTED, DISCARDED)}
 
-    def check(self, where, chunks, marks, standing, is_trimmed):
-        """Compares the lines about one partition's chunks with the log. `marks` comes from
+    def committed_above(self, chunk, history, version):
+        """The number of lines that tell of a commit of this chunk above this version in this history."""
+        lines = (line for line in self._lines.values() if line.chunk == chunk and line.history == history)
+        return sum(line.outcome == "committed" and (line.version or 0) > version for line in lines)
+
+    def finish(self):
+        """Reports the lines of a history that no log has."""
+        for (_, history), numbers in self._by_history.items():
+            if history and history not in self._checked:
+                self._violate(self._lines[numbers[0]], f"{len(numbers)} outcomes name history {history}, which no log has")
+
+    def check(self, where, history, chunks, marks, standing, is_trimmed):
+        """Compares the lines about one history of a partition's chunks with the log. `marks` comes from
         `marks_of_known_writers`. `standing` holds the receipted commands that were found in
         `commands`. `is_trimmed` is True if retention has removed the beginning of `commands`."""
-        for number in self._by_partition.get(where["partition"], ()):
+        self._checked.add(history)
+        for number in self._by_history.get((where["partition"], history), ()):
             line, mark = self._lines[number], marks.get(number)
             chunk = chunks.get(line.chunk)
             place = where | {"offset": mark.at if mark else None}
@@ -204,6 +218,7 @@ def _read(where, told):
         told.get("version"),
         told.get("reason") or "",
         bool(told.get("is_receipted")),
+        sys.intern(told.get("history") or ""),
     )
 
 

@@ -25,6 +25,8 @@ class Replay:
     def __init__(self, world, partition, report, chunks, marks, claims, low):
         self._world, self._report, self._chunks, self._marks, self._claims = world, report, chunks, marks, claims
         self._where = {"topic": world.topic("commands"), "partition": partition}
+        # Finds the records of other programs; None if nobody has asked for it.
+        self.foreign = None
         # The records that must have a copy in `dead-letter`: (offset, value, why).
         self.dead = []
         for chunk in chunks.values():
@@ -72,6 +74,8 @@ class Replay:
         if len(writer) != 16 or seq == 0:
             return self._bury(offset, value, "its writer or seq cannot be read")
         counts["commands"] += 1
+        if self.foreign:
+            self.foreign.look_at_command(self._where, offset, command.author, None)
         chunk = self._chunks.get(name) or self._chunks.open(name)
         if chunk.ledger is None and chunk.is_whole:
             chunk.ledger = ledgers.Ledger()
@@ -196,6 +200,8 @@ class Replay:
         self._violate("R8", offset, chunk.id, problem, expected=f"a mark: {verdict}", found="none")
 
     def _bury(self, offset, value, why):
+        if self.foreign:
+            self.foreign.look_at_command(self._where, offset, None, why)
         self._report.counts["dead_letters"] += 1
         self.dead.append((offset, value, why))
 

@@ -19,6 +19,10 @@ class Report:
         self.counts = collections.Counter()
         self.invalid, self.discarded, self.outcomes = (collections.Counter() for _ in range(3))
         self.violations, self.by_rule = [], collections.Counter()
+        # The forged records that the checker has found, for the JSON object.
+        self.forged = []
+        # The commits of lost histories, by chunk, for the JSON object.
+        self.destroyed = []
         self._is_quiet, self._began, self._told = is_quiet, time.monotonic(), time.monotonic()
 
     def violate(
@@ -42,14 +46,19 @@ class Report:
             self._told = now
             print(f"[{now - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
+    def _destroyed_commits(self):
+        return sum(chunk["last"] + 1 - chunk["first"] for chunk in self.destroyed)
+
     def to_json(self):
         """Returns the report as a JSON object, which has a key for every count, even if the count
         is 0."""
         names = """records updates_records valid fences commands_records commands settles audits dead_letters resends
             undecided committed out_of_order expired chunks chunks_not_folded snapshots_stored snapshots_checked
-            snapshots_collected objects_checked ledgers_checked hashes_checked receipted finals finals_not_known"""
+            snapshots_collected objects_checked ledgers_checked hashes_checked receipted finals finals_not_known
+            snapshots_of_copies"""
         told = {name: self.counts[name] for name in names.split()}
         told |= {"invalid": dict(self.invalid), "discarded": dict(self.discarded), "outcomes": dict(self.outcomes)}
+        told |= {"forged": self.forged, "destroyed": self.destroyed, "destroyed_commits": self._destroyed_commits()}
         told |= {"seconds": round(time.monotonic() - self._began, 1), "violations_total": self.violation_count}
         return told | {"violations_by_rule": dict(self.by_rule), "violations": self.violations}
 
@@ -70,6 +79,12 @@ class Report:
             f" {n('objects_checked')} objects in all",
             f"outcomes   {listed(self.outcomes)}; {n('receipted')} receipted; {n('finals')} final hashes",
         ]
+        if self.forged:
+            lines.append(f"forged     {n('forged')} records of another program found")
+        for history in sorted({chunk["history"] for chunk in self.destroyed}):
+            chunks = [chunk for chunk in self.destroyed if chunk["history"] == history]
+            name = f"history {history}" if history else "the first history"
+            lines.append(f"destroyed  {self._destroyed_commits():,} commits of {name} in {len(chunks)} chunks")
         for v in self.violations:
             place = " ".join(str(x) for x in (v["where"], v["topic"]) if x is not None)
             place += "".join(f" {name} {v[name]}" for name in ("partition", "offset", "chunk") if v[name] is not None)

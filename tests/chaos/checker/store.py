@@ -27,11 +27,16 @@ class Damaged(Exception):
 
 
 class Store:
-    """The folder of an object store. Each object is read once and its hash is remembered."""
+    """The folder of an object store. `copies` are folders of copies that other replayers used; each
+    has the name of its replayer."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, copies=()):
         self.folder = pathlib.Path(folder)
-        self._found = {}
+        self._copies = {pathlib.Path(copy).name: Store(copy) for copy in copies}
+
+    def of(self, owner):
+        """The store into which the replayer of this name puts its objects."""
+        return self._copies.get(owner, self)
 
     def world(self):
         return self.folder / "world.json"

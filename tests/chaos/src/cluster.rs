@@ -3,6 +3,7 @@
 //! clients to each service, and from each service to each broker. For the last kind, each broker
 //! has a listener for each service, which advertises the address of the gate.
 
+use crate::clock::WallClock;
 use crate::gate::Gate;
 use crate::journal::Journal;
 use crate::plan::Kind;
@@ -21,10 +22,10 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock};
 use tokio::task::block_in_place;
 
 /// The config of the services. Snapshots and checkpoints are frequent, and memory holds few chunks,
@@ -55,6 +56,9 @@ pub struct Options {
     pub kafka: KafkaChoice,
     /// The number of partitions of the world.
     pub partitions: i32,
+    /// The library of `tests/clock-shim`, which shifts the clock of a service; `None` if no clock
+    /// is to be shifted.
+    pub shim: Option<PathBuf>,
 }
 
 /// The Kafka of a run: started by the run, or running already.
@@ -68,12 +72,17 @@ pub enum KafkaChoice {
 
 /// The running cluster. Dropping it kills all its processes.
 pub struct Cluster {
+    dir: PathBuf,
     services: BTreeMap<(Kind, usize), AsyncMutex<Service>>,
     gates: BTreeMap<(Kind, usize), Arc<Gate>>,
+    clocks: BTreeMap<(Kind, usize), WallClock>,
+    site: Site,
     /// The gate between all services and S3.
     pub store: Gate,
     /// Held by a task that disturbs the store, or that needs an undisturbed store.
     pub store_turn: AsyncMutex<()>,
+    /// Every fault of a target shares this lock. A fault of the environment holds it alone.
+    pub calm: RwLock<()>,
     kafka: Option<Arc<Mutex<Kafka>>>,
     s3: S3,
     /// The bootstrap list of Kafka.
@@ -105,38 +114,44 @@ impl Cluster {
             |(name, value)| if name == "AWS_ENDPOINT_URL" { (name, endpoint.clone()) } else { (name, value) };
         let env: Env = s3.env().into_iter().map(through_gate).collect();
         let launch = Launch { program: options.program.clone(), arguments: Vec::new(), env, logs };
-        let deployment = arguments(&["--store", &s3.url(), "--world", &text(&files.world)]);
-        let reaching = |brokers: &str| [arguments(&["--brokers", brokers]), deployment.clone()].concat();
-        init(&launch, &reaching(&brokers), &dir.join("init.log")).await?;
+        let site = Site { launch, store_url: s3.url(), world: text(&files.world), config: text(&files.config) };
+        init(&site.launch, &site.deployment(&brokers, &site.store_url), &dir.join("init.log")).await?;
 
-        let (mut services, mut gates) = (BTreeMap::new(), BTreeMap::new());
+        let (mut services, mut gates, mut clocks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (kind, number) in all_services(options.services) {
             let way = ways.remove(&(kind, number)).unwrap_or_default();
             let through: Vec<String> = way.iter().map(|gate| gate.address().to_string()).collect();
             let name = format!("{}-{number}", kind.name());
-            let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
-            all.extend(reaching(if through.is_empty() { brokers.clone() } else { through.join(",") }.as_str()));
-            all.extend(arguments(&["--config", &text(&files.config)]));
+            let brokers = if through.is_empty() { brokers.clone() } else { through.join(",") };
+            let mut launch = site.launch(kind, &brokers, &site.store_url);
             let gate = if kind == Kind::Replayer {
-                all.extend(arguments(&["--member", &name]));
+                launch.arguments.extend(arguments(&["--member", &name]));
                 None
             } else {
-                all.extend(arguments(&["--key-file", &text(&files.key)]));
+                launch.arguments.extend(arguments(&["--key-file", &text(&files.key)]));
                 let gate = Arc::new(Gate::start(None).await?);
                 gates.insert((kind, number), Arc::clone(&gate));
                 Some(gate)
             };
-            let launch = Launch { arguments: all, ..launch.clone() };
+            if let Some(shim) = &options.shim {
+                let clock = WallClock::new(dir.join(format!("{name}.clock")), shim)?;
+                launch.env.extend(clock.env());
+                clocks.insert((kind, number), clock);
+            }
             services.insert((kind, number), AsyncMutex::new(Service::new(kind, name, launch, gate, way)));
         }
         let tokens = Arc::new(Tokens::of(&files.key));
         let world = stack::world(files.spec);
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
         let cluster = Self {
+            dir: dir.clone(),
             services,
             gates,
+            clocks,
+            site,
             store,
             store_turn: AsyncMutex::default(),
+            calm: RwLock::default(),
             kafka,
             s3,
             brokers,
@@ -161,6 +176,54 @@ impl Cluster {
         self.services.get(&(kind, number)).with_context(|| format!("there is no {}-{number}", kind.name()))
     }
 
+    /// A service by its position among all services, with its wall clock; `None` if no clock can be
+    /// shifted.
+    pub(crate) fn clock(&self, position: usize) -> Option<(Kind, usize, &WallClock)> {
+        self.clocks.iter().nth(position).map(|((kind, number), clock)| (*kind, *number, clock))
+    }
+
+    /// A replayer with this name, whose store is the bucket of this name. It does not run yet.
+    pub(crate) fn stranger(&self, name: &str) -> Service {
+        let mut launch = self.site.launch(Kind::Replayer, &self.brokers, &format!("s3://{name}"));
+        launch.arguments.extend(arguments(&["--member", name]));
+        Service::new(Kind::Replayer, name.to_owned(), launch, None, Vec::new())
+    }
+
+    /// Runs a command of `driftless` on the world, past all gates but that of the store.
+    ///
+    /// # Errors
+    /// If the command does not end in time.
+    pub(crate) async fn command(&self, what: &[&str]) -> Result<Output> {
+        let Site { launch, store_url, config, .. } = &self.site;
+        let deployment = self.site.deployment(&self.brokers, store_url);
+        let all = [arguments(what), deployment, arguments(&["--config", config])].concat();
+        let mut command = tokio::process::Command::from(command(&launch.program, &all, &launch.env));
+        command.kill_on_drop(true).stdin(Stdio::null());
+        let ended = tokio::time::timeout(WELL_WITHIN, command.output()).await;
+        Ok(ended.with_context(|| format!("driftless {what:?} does not end"))??)
+    }
+
+    /// All services, by kind and number.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (Kind, usize)> {
+        self.services.keys().copied()
+    }
+
+    /// The answer of a service to `/readyz`: its status and its text.
+    ///
+    /// # Errors
+    /// If the service does not answer.
+    pub(crate) async fn readiness(&self, kind: Kind, number: usize) -> Result<(u16, String)> {
+        let base = self.service(kind, number)?.lock().await.base()?;
+        let answer = self.http.get(format!("{base}/readyz")).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// The names of the replayers of the world.
+    pub fn replayers(&self) -> impl Iterator<Item = String> {
+        let replayers = self.services.keys().filter(|(kind, _)| *kind == Kind::Replayer);
+        replayers.map(|(kind, number)| format!("{}-{number}", kind.name()))
+    }
+
     /// Locks all replayers in a fixed order, so that two tasks never wait for each other. While the
     /// locks are held, no other task disturbs a replayer.
     pub async fn all_replayers(&self) -> Vec<MutexGuard<'_, Service>> {
@@ -176,6 +239,12 @@ impl Cluster {
     /// The gates between clients and services, each with the name of its service.
     pub fn gates(&self) -> impl Iterator<Item = (String, &Gate)> {
         self.gates.iter().map(|((kind, number), gate)| (format!("{}-{number}", kind.name()), &**gate))
+    }
+
+    /// A folder of the run with this name. It need not exist.
+    #[must_use]
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     /// The folder in which the S3 server keeps the bucket.
@@ -233,7 +302,15 @@ impl Cluster {
     /// # Errors
     /// An error that names the service that is not ready in time, with its answer.
     pub async fn all_ready(&self) -> Result<()> {
-        let deadline = Instant::now() + WELL_WITHIN;
+        self.all_ready_within(WELL_WITHIN).await
+    }
+
+    /// Waits like [`Cluster::all_ready`], but no longer than `within`.
+    ///
+    /// # Errors
+    /// An error that names the service that is not ready in time, with its answer.
+    pub async fn all_ready_within(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
         for service in self.services.values() {
             loop {
                 let (name, base) = {
@@ -241,11 +318,47 @@ impl Cluster {
                     (service.name.clone(), service.base()?)
                 };
                 let Err(seen) = self.ready(&base).await else { break };
-                ensure!(Instant::now() < deadline, "{name} is not ready within {WELL_WITHIN:?}: {seen}");
+                ensure!(Instant::now() < deadline, "{name} is not ready within {within:?}: {seen}");
                 tokio::time::sleep(BETWEEN_LOOKS).await;
             }
         }
         Ok(())
+    }
+
+    /// Waits until the replayers have shared out all partitions and decide for them. Before that, a
+    /// rebalance of the group may be in progress. `guest` is a further replayer of the group. A
+    /// replayer that does not answer has no share.
+    ///
+    /// # Errors
+    /// An error that says how many partitions each replayer decides for when the time is up.
+    pub async fn all_shared_out(&self, guest: Option<&Service>, within: Duration) -> Result<()> {
+        let (partitions, deadline) = (self.world.partitions().count(), Instant::now() + within);
+        loop {
+            let mut bases = Vec::new();
+            for ((kind, _), service) in &self.services {
+                if *kind == Kind::Replayer {
+                    bases.push(service.lock().await.base()?);
+                }
+            }
+            bases.extend(guest.map(Service::base).transpose()?);
+            let mut shares = Vec::new();
+            for base in &bases {
+                shares.extend(self.deciding(base).await);
+            }
+            let is_fair = shares.iter().all(|share| *share >= partitions / shares.len().max(1));
+            if is_fair && shares.iter().sum::<usize>() == partitions {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "after {within:?} the replayers decide for {shares:?} partitions");
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// The number of partitions for which a replayer decides, by its metrics.
+    async fn deciding(&self, base: &str) -> Option<usize> {
+        let answer = self.http.get(format!("{base}/metrics")).send().await.ok()?.text().await.ok()?;
+        let gauge = "driftless_replayer_partitions{state=\"deciding\"} ";
+        answer.lines().find_map(|line| line.strip_prefix(gauge)?.parse().ok())
     }
 
     async fn ready(&self, base: &str) -> Result<(), String> {
@@ -362,6 +475,30 @@ fn look_at_replicas(asker: &BaseConsumer) -> Result<(), String> {
         }
     }
     if behind.is_empty() { Ok(()) } else { Err(format!("behind: {}", Vec::from_iter(behind).join(", "))) }
+}
+
+/// What all programs of a world need to reach it.
+struct Site {
+    /// The program, the variables for S3 and the folder of the logs, without arguments.
+    launch: Launch,
+    store_url: String,
+    world: String,
+    config: String,
+}
+
+impl Site {
+    /// The flags that name the world, over these brokers and this store.
+    fn deployment(&self, brokers: &str, store: &str) -> Vec<String> {
+        arguments(&["--brokers", brokers, "--store", store, "--world", &self.world])
+    }
+
+    /// How to start a service over these brokers and this store.
+    fn launch(&self, kind: Kind, brokers: &str, store: &str) -> Launch {
+        let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
+        all.extend(self.deployment(brokers, store));
+        all.extend(arguments(&["--config", &self.config]));
+        Launch { arguments: all, ..self.launch.clone() }
+    }
 }
 
 /// The files that the services get.

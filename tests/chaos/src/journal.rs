@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The journal of a run. Each line is written to `faults.log` at once.
 pub struct Journal(Mutex<Inner>);
@@ -30,6 +30,16 @@ pub struct Counts {
     pub starts_in_vain: u64,
     /// Processes that ended with an error after SIGTERM, or that did not end in time.
     pub bad_ends: Vec<String>,
+    /// How long it took, after each fault of the environment, until every chunk had a new commit.
+    pub recoveries: BTreeMap<&'static str, Vec<Duration>>,
+    /// The times during which a clock of an ingest or a gateway was wrong.
+    pub wrong_clocks: Vec<(Instant, Instant)>,
+    /// The number of forged records.
+    pub forged: usize,
+    /// How long it took, after a topic was deleted, until each service said what is wrong.
+    pub said: BTreeMap<String, Duration>,
+    /// Faults after which edits did not go on in time, or of which no service told in time.
+    pub late: Vec<String>,
 }
 
 impl Journal {
@@ -77,6 +87,41 @@ impl Journal {
         let mut inner = self.lock();
         inner.write(&format!("BAD END: {text}"));
         inner.counts.bad_ends.push(text);
+    }
+
+    /// Records how long it took after a fault of the environment until every chunk had a new
+    /// commit.
+    pub fn recovered(&self, fault: Fault, after: Duration) {
+        let mut inner = self.lock();
+        inner.write(&format!("every chunk goes on {} ms after {}", after.as_millis(), fault.name()));
+        inner.counts.recoveries.entry(fault.name()).or_default().push(after);
+    }
+
+    /// Records that the clock of an ingest or a gateway was wrong during this time.
+    pub fn clock_was_wrong(&self, from: Instant, to: Instant) {
+        self.lock().counts.wrong_clocks.push((from, to));
+    }
+
+    /// Records that another program has appended this number of records.
+    pub fn forged(&self, records: usize) {
+        self.lock().counts.forged += records;
+    }
+
+    /// Records how soon a service said that something is wrong, and its words.
+    pub fn said(&self, service: &str, after: Duration, text: &str) {
+        let mut inner = self.lock();
+        let line = text.lines().find(|line| line.contains("partition")).unwrap_or_default();
+        inner.write(&format!("{service} says {} ms later: {line}", after.as_millis()));
+        inner.counts.said.insert(service.to_owned(), after);
+    }
+
+    /// Records that edits did not go on in time after a fault, or that no service told of it in
+    /// time.
+    pub fn late(&self, fault: Fault, text: &str) {
+        let mut inner = self.lock();
+        let text = format!("{} {}: {text}", time_of_day(), fault.name());
+        inner.write(&format!("LATE: {text}"));
+        inner.counts.late.push(text);
     }
 
     /// The counts so far.

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use driftless_chaos::cluster::{Cluster, KafkaChoice, Options};
-use driftless_chaos::plan::{self, Cast};
+use driftless_chaos::plan::{self, Cast, Target};
 use driftless_chaos::report::Report;
 use driftless_chaos::story::{self, Progress, Studio};
-use driftless_chaos::{checker, strike};
+use driftless_chaos::{checker, environment, remade, strike};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,12 +19,19 @@ Examples:
   cargo xtask chaos --minutes 60 --json      an hour; one JSON object on the last line
   cargo xtask chaos --minutes 3 --clients 4  a lighter load
 
+The faults: processes are killed, paused, ended and cut off, and replayers become zombies; brokers, S3 and
+clients' connections are disturbed. Faults of the environment happen one at a time, each at least once in a
+run of ten minutes: the index is put back to an older state or deleted, a replayer with a copy of the store
+joins, a service's clock is ahead or behind by minutes, and another program forges records. After each of
+them, every chunk must have a new commit within 15 s. At the end of a run of five minutes or more, the topic
+`updates` is made anew; services must say so within 5 s, and edits go on in a new history.
+
 Needs Java, Maven, Go and Python 3, about 4 GB of memory and 1 GB of disk space. A seed repeats the
 faults, not the run: real processes are not deterministic.
 Exit code: 0 everything holds, 1 it does not (the output says what, and where the logs are).";
 
-/// Kill, pause and cut off real processes while clients edit, and check that nothing is lost,
-/// doubled or different.
+/// Kill, pause and cut off real processes while clients edit, change what they rely on, and check
+/// that nothing is lost, doubled or different.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos", version, after_help = EXAMPLES)]
 struct Cli {
@@ -111,12 +118,23 @@ async fn tell(cli: &Cli, seed: u64, length: Duration, program: PathBuf, dir: &Pa
     bar.set_message("starting");
     let python = checker::python();
     let kafka = KafkaChoice::Own(cli.brokers);
-    let options = Options { dir: dir.to_owned(), program, services: cli.services, kafka, partitions: cli.partitions };
+    let shim = program.with_file_name("libdriftless_clock_shim.so");
+    ensure!(shim.is_file(), "{} is not there: cargo build --package driftless-clock-shim", shim.display());
+    let (dir_of_run, shim) = (dir.to_owned(), Some(shim));
+    let (services, partitions) = (cli.services, cli.partitions);
+    let options = Options { dir: dir_of_run, program, services, kafka, partitions, shim };
     let cluster = Cluster::start(options).await?;
     let studio = Studio::open(&cluster, cli.clients, seed).await?;
-    let lanes = plan::draw(seed, Cast { services: cli.services, brokers: cli.brokers }, length);
+    let partitions = usize::try_from(cli.partitions)?;
+    let lanes = plan::draw(seed, Cast { services: cli.services, brokers: cli.brokers, partitions }, length);
+    let (of_environment, lanes): (Vec<_>, Vec<_>) =
+        lanes.into_iter().partition(|lane| lane.target == Target::Environment);
     let painting = tokio::time::Instant::now();
-    let striking = strike::all(&cluster, lanes, painting + length);
+    let until = painting + length;
+    let striking = async {
+        let upsetting = of_environment.into_iter().map(|lane| environment::all(&cluster, &studio, lane, until));
+        tokio::try_join!(strike::all(&cluster, lanes, until), futures_util::future::try_join_all(upsetting))
+    };
     let showing = async {
         loop {
             let Progress { submitted, ended, committed } = studio.progress();
@@ -135,6 +153,15 @@ async fn tell(cli: &Cli, seed: u64, length: Duration, program: PathBuf, dir: &Pa
         failed = cluster.supervise() => report.failures.push(format!("{failed:#}")),
         () = showing => {}
     }
+    if cli.minutes >= remade::MINUTES_MIN && report.failures.is_empty() {
+        bar.set_message("making the topic updates anew");
+        tokio::select! {
+            remade = remade::run(&cluster, &studio, dir, &mut report) => {
+                report.failures.extend(remade.err().map(|e| format!("topic_remade: {e:#}")));
+            }
+            failed = cluster.supervise() => return Err(failed),
+        }
+    }
     bar.set_message("coming to rest, then checks");
     bar.enable_steady_tick(Duration::from_millis(500));
     tokio::select! {
@@ -144,8 +171,10 @@ async fn tell(cli: &Cli, seed: u64, length: Duration, program: PathBuf, dir: &Pa
     bar.finish_and_clear();
     drop(cluster);
     if report.is_ok() {
-        for data in ["kafka", "s3"] {
-            std::fs::remove_dir_all(dir.join(data))?;
+        for data in ["kafka", "s3", environment::INDEX_COPY, checker::LOST].map(|data| dir.join(data)) {
+            if data.is_dir() {
+                std::fs::remove_dir_all(data)?;
+            }
         }
     }
     report.seconds = started.elapsed().as_secs_f64();

@@ -57,6 +57,11 @@ pub struct Line {
     pub detail: String,
     /// True if ingest acknowledged the edit.
     pub is_receipted: bool,
+    /// The history in which the client got the outcome: 32 hex digits, or empty for the first one.
+    pub history: String,
+    /// When the client reported the outcome.
+    #[serde(skip)]
+    pub at: Instant,
 }
 
 /// Serializes a chunk id as text.
@@ -77,6 +82,10 @@ pub struct Pages {
     pub open: BTreeMap<u64, (String, Instant)>,
     /// Edits with an outcome.
     pub lines: Vec<Line>,
+    /// The history of each chunk, unless it is the first one.
+    pub histories: BTreeMap<ChunkId, String>,
+    /// The number of changes of histories that the client has reported, by chunk.
+    pub changes: BTreeMap<ChunkId, usize>,
     /// Faults of the client: a drift, a chunk that it gave up, or the end of the client.
     pub faults: Vec<String>,
 }
@@ -95,8 +104,9 @@ impl Book {
         id
     }
 
-    fn end(&self, id: u64, line: Line) {
+    fn end(&self, id: u64, mut line: Line) {
         let mut pages = self.pages();
+        line.history = pages.histories.get(&line.chunk).cloned().unwrap_or_default();
         pages.open.remove(&id);
         pages.lines.push(line);
     }
@@ -118,6 +128,17 @@ impl Pages {
     pub fn count(&self, outcome: &str) -> usize {
         self.lines.iter().filter(|line| line.outcome == outcome).count()
     }
+}
+
+/// What painters are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Edit.
+    Paint,
+    /// Submit no edit for the moment.
+    Rest,
+    /// Submit no further edit.
+    End,
 }
 
 /// A painter: a client, its replicas, and its random edits.
@@ -166,18 +187,20 @@ impl Painter {
         &self.chunks
     }
 
-    /// Edits until `end` is true.
+    /// Edits until the order is to end.
     ///
     /// # Errors
     /// If an edit cannot even be submitted.
-    pub async fn paint(&mut self, mut end: watch::Receiver<bool>) -> Result<()> {
-        while !*end.borrow() {
+    pub async fn paint(&mut self, mut orders: watch::Receiver<Order>) -> Result<()> {
+        loop {
             let pause = Duration::from_millis(self.rng.random_range(20..220));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = end.wait_for(|is_end| *is_end) => break,
+                _ = orders.wait_for(|order| *order == Order::End) => break,
             }
-            if self.book.pages().open.len() >= OPEN_MAX {
+            // While the lock is held, no edit begins that the order does not allow.
+            let order = orders.borrow();
+            if *order != Order::Paint || self.book.pages().open.len() >= OPEN_MAX {
                 continue;
             }
             let (chunk, _) = self.any_chunk();
@@ -310,6 +333,8 @@ fn line(client: String, chunk: ChunkId, conclusion: Conclusion) -> Line {
         reason,
         detail,
         is_receipted,
+        history: String::new(),
+        at: Instant::now(),
     }
 }
 
@@ -326,6 +351,7 @@ async fn listen(name: String, mut events: broadcast::Receiver<Event>, book: Arc<
             Ok(Event::Status { chunk, status: ChunkStatus::Rejected { code, message } }) => {
                 book.fault(format!("{name}: {chunk} is not served: {code:?} {message}"));
             }
+            Ok(Event::HistoryChanged { chunk, .. }) => *book.pages().changes.entry(chunk).or_default() += 1,
             Ok(Event::Fatal { message }) => book.fault(format!("{name}: the client ended: {message}")),
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,

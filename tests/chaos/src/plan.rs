@@ -6,6 +6,7 @@
 //! the reactions of real processes.
 
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use rand::{RngExt, SeedableRng};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -22,6 +23,9 @@ pub enum Target {
     Store,
     /// The connections of clients to one service. Each fault hits one service's.
     Clients,
+    /// What the services rely on and cannot see: the state of the index and other programs. Each
+    /// fault happens while no other target is hit.
+    Environment,
 }
 
 /// The kinds of services. Each service is a process.
@@ -54,6 +58,7 @@ impl fmt::Display for Target {
             Self::Brokers => f.write_str("kafka"),
             Self::Store => f.write_str("s3"),
             Self::Clients => f.write_str("clients"),
+            Self::Environment => f.write_str("environment"),
         }
     }
 }
@@ -79,7 +84,27 @@ pub enum Fault {
     Zombie,
     /// All connections of the target are ended once, and new ones are accepted.
     Cut,
+    /// All replayers end, the index of every partition is put back to an older state, and the
+    /// replayers start again.
+    IndexRestored,
+    /// All replayers end, the index of one partition is deleted, and the replayers start again.
+    IndexDeleted,
+    /// The store is copied, and one more replayer joins the group with the copy for a while.
+    StoreCopied,
+    /// The wall clock of a service is some minutes ahead for a while.
+    ClockAhead,
+    /// The wall clock of a service is some minutes behind for a while.
+    ClockBack,
+    /// Another program appends records to `commands` and `updates`.
+    Forged,
+    /// The topic `updates` is deleted and made anew while the services run. It is in no lane,
+    /// because it destroys a history: it is the last fault of a run.
+    TopicRemade,
 }
+
+/// The faults of the lane of the environment. Each occurs once before one of them occurs again.
+pub const OF_ENVIRONMENT: [Fault; 6] =
+    [Fault::IndexRestored, Fault::IndexDeleted, Fault::StoreCopied, Fault::ClockAhead, Fault::ClockBack, Fault::Forged];
 
 impl Fault {
     /// The fault's name in reports.
@@ -93,6 +118,13 @@ impl Fault {
             Self::Stall => "stall",
             Self::Zombie => "zombie",
             Self::Cut => "cut",
+            Self::IndexRestored => "index_restored",
+            Self::IndexDeleted => "index_deleted",
+            Self::StoreCopied => "store_copied",
+            Self::ClockAhead => "clock_ahead",
+            Self::ClockBack => "clock_back",
+            Self::Forged => "forged",
+            Self::TopicRemade => "topic_remade",
         }
     }
 }
@@ -105,9 +137,14 @@ pub struct Planned {
     pub wait: Duration,
     /// The kind of fault.
     pub fault: Fault,
-    /// The index of the broker, or of the connection's service. It has no meaning if the target is
-    /// a service.
+    /// The index of the broker, of the connection's service, of the service whose clock is shifted,
+    /// or of the partition. It has no meaning if the target is a service.
     pub which: usize,
+    /// True if the processes that the fault ends get SIGKILL, and false if they get SIGTERM. It has
+    /// a meaning only for faults of the environment.
+    pub is_killed: bool,
+    /// By how many minutes a clock is shifted.
+    pub minutes: u64,
     /// How long the fault lasts.
     pub lasts: Duration,
 }
@@ -129,7 +166,13 @@ pub struct Cast {
     /// The number of brokers. A single broker is never hit, because without it the whole system
     /// would stop.
     pub brokers: usize,
+    /// The number of partitions of the world.
+    pub partitions: usize,
 }
+
+/// By how many minutes clocks are shifted. S3 servers refuse requests whose time is a quarter of an
+/// hour off, so the shift is below that.
+const SHIFT_MINUTES: RangeInclusive<u64> = 2..=10;
 
 /// Draws the lanes of a run. In each lane, the waits and the faults together take about `length`.
 #[must_use]
@@ -137,15 +180,15 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
     let kinds = [Kind::Replayer, Kind::Gateway, Kind::Ingest];
     let services = kinds.into_iter().flat_map(|kind| (0..cast.services).map(move |n| Target::Service(kind, n)));
     let brokers = (cast.brokers >= 3).then_some(Target::Brokers);
-    let targets = services.chain(brokers).chain([Target::Store, Target::Clients]);
+    let targets = services.chain(brokers).chain([Target::Store, Target::Clients, Target::Environment]);
     let lane = |(stream, target)| {
         // Each lane has its own random stream, so that more faults in one lane change no other
         // lane.
         let mut rng = StdRng::seed_from_u64(seed ^ (stream as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut faults = Vec::new();
-        let mut at = Duration::ZERO;
+        let (mut at, mut deck) = (Duration::ZERO, Vec::new());
         while at < length {
-            let planned = one(&mut rng, target, cast);
+            let planned = one(&mut rng, target, cast, &mut deck);
             at += planned.wait + planned.lasts;
             faults.push(planned);
         }
@@ -154,7 +197,8 @@ pub fn draw(seed: u64, cast: Cast, length: Duration) -> Vec<Lane> {
     targets.enumerate().map(lane).collect()
 }
 
-fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
+/// Draws a fault of a target. `deck` holds the faults of the environment that are still to occur.
+fn one(rng: &mut StdRng, target: Target, cast: Cast, deck: &mut Vec<Fault>) -> Planned {
     let dice = rng.random_range(0..100);
     let (wait, fault, lasts) = match target {
         // The fault lasts long enough for another replayer to take over.
@@ -187,16 +231,30 @@ fn one(rng: &mut StdRng, target: Target, cast: Cast) -> Planned {
             60..80 => (1_000..=8_000, Fault::Refuse, 200..=5_000),
             _ => (1_000..=8_000, Fault::Stall, 200..=5_000),
         },
+        Target::Environment => (4_000..=10_000, next_of(deck, rng), 4_000..=10_000),
     };
     let ways = match target {
         Target::Brokers => cast.brokers,
         // The clients connect to each ingest and to each gateway. A fault hits one of these.
         Target::Clients => 2 * cast.services,
+        Target::Environment if matches!(fault, Fault::ClockAhead | Fault::ClockBack) => 3 * cast.services,
+        Target::Environment => cast.partitions,
         Target::Service(..) | Target::Store => 1,
     };
     let mut time = |range: RangeInclusive<u64>| Duration::from_millis(rng.random_range(range));
     let (wait, lasts) = (time(wait), time(lasts));
-    Planned { wait, fault, which: rng.random_range(0..ways), lasts }
+    let (which, is_killed) = (rng.random_range(0..ways), rng.random_bool(0.5));
+    Planned { wait, fault, which, is_killed, minutes: rng.random_range(SHIFT_MINUTES), lasts }
+}
+
+/// Takes the next fault of the environment from the deck. An empty deck is filled and shuffled
+/// first.
+fn next_of(deck: &mut Vec<Fault>, rng: &mut StdRng) -> Fault {
+    if deck.is_empty() {
+        deck.extend(OF_ENVIRONMENT);
+        deck.shuffle(rng);
+    }
+    deck.pop().unwrap_or(OF_ENVIRONMENT[0])
 }
 
 #[cfg(test)]
@@ -204,7 +262,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const CAST: Cast = Cast { services: 2, brokers: 3 };
+    const CAST: Cast = Cast { services: 2, brokers: 3, partitions: 8 };
     const LENGTH: Duration = Duration::from_secs(600);
 
     #[test]
@@ -216,7 +274,7 @@ mod tests {
     #[test]
     fn every_target_gets_its_kinds_of_faults_and_no_fault_is_longer_than_20_s() {
         let lanes = draw(1, CAST, LENGTH);
-        assert_eq!(lanes.len(), 9);
+        assert_eq!(lanes.len(), 10);
         for Lane { target, faults } in lanes {
             let kinds: BTreeSet<Fault> = faults.iter().map(|planned| planned.fault).collect();
             let expected = match target {
@@ -227,6 +285,7 @@ mod tests {
                 Target::Service(..) => vec![Fault::Kill, Fault::Pause, Fault::Terminate, Fault::Refuse, Fault::Stall],
                 Target::Brokers => vec![Fault::Kill, Fault::Pause, Fault::Terminate],
                 Target::Store | Target::Clients => vec![Fault::Refuse, Fault::Stall, Fault::Cut],
+                Target::Environment => OF_ENVIRONMENT.to_vec(),
             };
             assert_eq!(kinds, BTreeSet::from_iter(expected), "{target}");
             assert!(faults.iter().all(|planned| planned.lasts <= Duration::from_secs(20)), "{target}");
@@ -236,8 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn every_fault_of_the_environment_occurs_before_one_of_them_occurs_again() {
+        for seed in 1..20 {
+            let lanes = draw(seed, CAST, LENGTH);
+            let lane = lanes.iter().find(|lane| lane.target == Target::Environment).unwrap();
+            let faults: Vec<Fault> = lane.faults.iter().map(|planned| planned.fault).collect();
+            let round = &faults[..OF_ENVIRONMENT.len()];
+            assert_eq!(BTreeSet::from_iter(round), BTreeSet::from_iter(&OF_ENVIRONMENT), "seed {seed}");
+        }
+    }
+
+    #[test]
     fn a_single_broker_is_left_alone() {
-        let lanes = draw(1, Cast { services: 1, brokers: 1 }, LENGTH);
+        let lanes = draw(1, Cast { services: 1, brokers: 1, partitions: 3 }, LENGTH);
         assert!(lanes.iter().all(|lane| lane.target != Target::Brokers));
     }
 }

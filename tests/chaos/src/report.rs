@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The number of edits, by the outcomes that clients got.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,6 +25,8 @@ pub struct Edits {
     pub unknown: usize,
     /// Edits that ingest acknowledged with a receipt.
     pub receipted: usize,
+    /// Edits among the unknown ones whose session was lost because a clock was wrong.
+    pub lost_sessions: usize,
     /// Edits without an outcome at the end. There must be none.
     pub without_outcome: usize,
 }
@@ -79,6 +82,8 @@ pub struct Report {
     pub hashes: Hashes,
     /// The number of records in the log, by kind.
     pub log: LogCounts,
+    /// True if the topic `updates` was made anew, so that the log holds a second history.
+    pub is_remade: bool,
     /// The JSON that the checker printed.
     pub checker: Value,
     /// A text for each violation.
@@ -105,10 +110,24 @@ impl Report {
         counted.map(|(_, count)| count).sum()
     }
 
+    /// For each kind of fault of the environment, how often it happened, and the longest time in
+    /// seconds until every chunk had a new commit.
+    fn environment(&self) -> BTreeMap<&'static str, Value> {
+        let all = self.counts.recoveries.iter();
+        let longest = |times: &[Duration]| times.iter().max().map_or(0.0, Duration::as_secs_f64);
+        all.map(|(fault, times)| (*fault, json!({ "recovered": times.len(), "longest_s": tenths(longest(times)) })))
+            .collect()
+    }
+
+    /// How many seconds after the deletion of a topic each service said what is wrong.
+    fn said(&self) -> BTreeMap<&str, f64> {
+        self.counts.said.iter().map(|(service, after)| (service.as_str(), tenths(after.as_secs_f64()))).collect()
+    }
+
     /// The result as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let is_process = |target: &str| !matches!(target, "s3" | "clients");
+        let is_process = |target: &str| !matches!(target, "s3" | "clients" | "environment");
         json!({
             "ok": self.is_ok(),
             "seed": self.seed,
@@ -122,6 +141,10 @@ impl Report {
             "terminations": self.sum(&["terminate"], is_process),
             "store_outages": self.sum(&["refuse", "stall", "cut"], |target| target == "s3"),
             "client_disturbances": self.sum(&["refuse", "stall", "cut"], |target| target == "clients"),
+            "environment": self.environment(),
+            "forged": self.counts.forged,
+            "said_s": self.said(),
+            "late": self.counts.late,
             "faults": self.faults(),
             "starts_in_vain": self.counts.starts_in_vain,
             "ended_by_themselves": self.counts.ended_by_themselves,
@@ -137,13 +160,29 @@ impl Report {
         })
     }
 
+    /// The rows of the table about faults of the environment.
+    fn rows_of_environment(&self) -> Vec<(&'static str, String)> {
+        let went_on = |found: Value| {
+            format!("{} times every chunk went on, at most {} s later", found["recovered"], found["longest_s"])
+        };
+        let mut rows: Vec<_> = self.environment().into_iter().map(|(fault, found)| (fault, went_on(found))).collect();
+        if self.is_remade {
+            let said: Vec<String> = self.said().iter().map(|(service, s)| format!("{service} {s} s")).collect();
+            rows.push(("told of it", said.join(", ")));
+            let destroyed = self.checker["destroyed"].as_array().map_or(0, Vec::len);
+            let commits = self.checker["destroyed_commits"].as_u64().unwrap_or_default();
+            rows.push(("destroyed", format!("{commits} commits of the lost history, in {destroyed} chunks")));
+        }
+        rows
+    }
+
     /// The result as a table for people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let mut row = |what: &str, said: String| {
-            let _ = writeln!(text, "{what:<14} {said}");
+            let _ = writeln!(text, "{what:<15} {said}");
         };
         row(
             "seed",
@@ -165,13 +204,14 @@ impl Report {
                 self.counts.bad_ends.len()
             ),
         );
-        let Edits { submitted, committed, discarded, rejected, withdrawn, unknown, receipted, without_outcome } =
-            self.edits;
+        self.rows_of_environment().into_iter().for_each(|(what, said)| row(what, said));
+        let Edits { submitted, committed, discarded, rejected, withdrawn, unknown, receipted, .. } = self.edits;
+        let Edits { lost_sessions, without_outcome, .. } = self.edits;
         row("edits", format!("{submitted} submitted, {receipted} acknowledged"));
         row(
             "outcomes",
             format!(
-                "{committed} committed, {discarded} discarded, {rejected} rejected, {withdrawn} withdrawn, {unknown} unknown, {without_outcome} open"
+                "{committed} committed, {discarded} discarded, {rejected} rejected, {withdrawn} withdrawn, {unknown} unknown ({lost_sessions} by a wrong clock), {without_outcome} open"
             ),
         );
         row("acknowledged", format!("{} missing, {} decided twice", self.acknowledged_missing, self.decided_twice));
@@ -193,7 +233,7 @@ impl Report {
             if violations.is_null() { "did not run".to_owned() } else { format!("{violations} violations") },
         );
         for failure in &self.failures {
-            let _ = writeln!(text, "FAILED         {failure}");
+            let _ = writeln!(text, "FAILED          {failure}");
         }
         text
     }

@@ -2,12 +2,13 @@
 //! are written to files, and the run is judged.
 
 use crate::cluster::{Cluster, WELL_WITHIN};
-use crate::painter::{Line, Painter, as_text};
+use crate::painter::{Line, Order, Painter, as_text};
 use crate::report::{Edits, Hashes, Report};
 use crate::verdict::{self, Ends, FORBIDDEN, NAMED_MAX, Rest};
 use anyhow::{Context, Result, ensure};
 use driftless_client::{Chunk, ChunkId};
 use driftless_e2e_tests::edits::chunk;
+use driftless_schemas::Partition;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -26,7 +27,7 @@ pub struct Studio {
     painters: Vec<JoinHandle<(Painter, Result<()>)>>,
     books: Vec<Arc<crate::painter::Book>>,
     replicas: Vec<Chunk>,
-    end: watch::Sender<bool>,
+    orders: watch::Sender<Order>,
 }
 
 /// How far the painters have come.
@@ -48,7 +49,7 @@ impl Studio {
     pub async fn open(cluster: &Cluster, count: usize, seed: u64) -> Result<Self> {
         let chunks = chunks(cluster);
         let forbidden = chunk(FORBIDDEN);
-        let end = watch::Sender::new(false);
+        let orders = watch::Sender::new(Order::Paint);
         let mut started = Vec::new();
         for i in 0..count {
             let name = format!("painter-{i}");
@@ -60,14 +61,26 @@ impl Studio {
         let books = started.iter().map(|painter| Arc::clone(&painter.book)).collect();
         let replicas = started.first().map(|painter| painter.chunks().to_vec()).unwrap_or_default();
         let paint = |mut painter: Painter| {
-            let end = end.subscribe();
+            let orders = orders.subscribe();
             tokio::spawn(async move {
-                let painted = painter.paint(end).await;
+                let painted = painter.paint(orders).await;
                 (painter, painted)
             })
         };
         let painters = started.into_iter().map(paint).collect();
-        Ok(Self { painters, books, replicas, end })
+        Ok(Self { painters, books, replicas, orders })
+    }
+
+    /// The first chunk that the painters edit in this partition.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn chunk_of(&self, cluster: &Cluster, partition: usize) -> Result<ChunkId> {
+        let is_there = |id: &&ChunkId| {
+            cluster.world.place(id).is_ok_and(|place| usize::try_from(place.partition.0) == Ok(partition))
+        };
+        let found = self.replicas.iter().map(Chunk::id).find(is_there);
+        found.cloned().with_context(|| format!("no painter edits a chunk of partition {partition}"))
     }
 
     /// The progress so far.
@@ -89,15 +102,23 @@ impl Studio {
     /// # Errors
     /// An error that names a chunk whose version does not rise in time.
     pub async fn moves_on(&self, by: u64) -> Result<()> {
+        self.moves_on_within(by, WELL_WITHIN).await
+    }
+
+    /// Waits like [`Studio::moves_on`], but no longer than `within`.
+    ///
+    /// # Errors
+    /// An error that names a chunk whose version does not rise in time.
+    pub async fn moves_on_within(&self, by: u64, within: Duration) -> Result<()> {
         let version = |chunk: &Chunk| chunk.version().map_or(0, |version| version.0);
         let wanted: Vec<u64> = self.replicas.iter().map(|chunk| version(chunk) + by).collect();
-        let deadline = Instant::now() + WELL_WITHIN;
+        let deadline = Instant::now() + within;
         loop {
             let mut behind = self.replicas.iter().zip(&wanted).filter(|(chunk, wanted)| version(chunk) < **wanted);
             let Some((behind, wanted)) = behind.next() else { return Ok(()) };
             ensure!(
                 Instant::now() < deadline,
-                "{} stands still at version {} of {wanted}",
+                "{} stands still for {within:?} at version {} of {wanted}",
                 behind.id(),
                 version(behind)
             );
@@ -105,9 +126,82 @@ impl Studio {
         }
     }
 
+    /// Lets the painters edit.
+    pub(crate) fn paint(&self) {
+        self.orders.send_replace(Order::Paint);
+    }
+
+    /// Tells the painters to rest, and waits until each edit has its outcome.
+    ///
+    /// # Errors
+    /// If an edit has no outcome in time.
+    pub(crate) async fn rest(&self) -> Result<()> {
+        self.orders.send_replace(Order::Rest);
+        let deadline = Instant::now() + WELL_WITHIN;
+        while self.books.iter().any(|book| !book.pages().open.is_empty()) {
+            ensure!(Instant::now() < deadline, "painters at rest have edits without an outcome after {WELL_WITHIN:?}");
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
+    }
+
+    /// All outcomes so far.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.books.iter().flat_map(|book| book.pages().lines.clone()).collect()
+    }
+
+    /// The state of each chunk, on which the first painter and all gateways agree. The painters
+    /// must rest.
+    ///
+    /// # Errors
+    /// If they do not agree in time.
+    pub(crate) async fn ends(&self, cluster: &Cluster) -> Result<Ends> {
+        let mut ends = Ends::new();
+        let deadline = Instant::now() + WELL_WITHIN;
+        for chunk in &self.replicas {
+            loop {
+                let mut served = Vec::new();
+                for gateway in 0..cluster.gateways() {
+                    served.push(cluster.get(gateway, chunk.id()).await);
+                }
+                let held = chunk.confirmed();
+                if let Some(held) = held.filter(|held| served.iter().all(|served| served.as_ref() == Ok(held))) {
+                    ends.insert(chunk.id().clone(), held);
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "R10: {} at rest: {held:?}, {served:?}", chunk.id());
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Waits until every painter was told that each chunk has another history. Outcomes belong to
+    /// these histories from now on.
+    ///
+    /// # Errors
+    /// If a painter is not told in time.
+    pub(crate) async fn enter(&self, cluster: &Cluster, histories: &BTreeMap<Partition, String>) -> Result<()> {
+        let deadline = Instant::now() + WELL_WITHIN;
+        for book in &self.books {
+            for chunk in &self.replicas {
+                while !book.pages().changes.contains_key(chunk.id()) {
+                    ensure!(Instant::now() < deadline, "a client was not told of the new history of {}", chunk.id());
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+            }
+            let (mut pages, forbidden) = (book.pages(), chunk(FORBIDDEN));
+            for chunk in self.replicas.iter().map(Chunk::id).chain([&forbidden]) {
+                let history = histories.get(&cluster.world.place(chunk)?.partition);
+                pages.histories.insert(chunk.clone(), history.cloned().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the painters to stop, and waits until each edit has its outcome.
     async fn close(self, failures: &mut Vec<String>) -> Vec<Painter> {
-        self.end.send_replace(true);
+        self.orders.send_replace(Order::End);
         let mut painters = Vec::new();
         for painter in self.painters {
             match painter.await {
@@ -211,6 +305,8 @@ fn edits(painters: &[Painter], lines: &[Line]) -> Edits {
         withdrawn: count("withdrawn"),
         unknown: count("unknown"),
         receipted: lines.iter().filter(|line| line.is_receipted).count(),
+        // The verdict counts them.
+        lost_sessions: 0,
         without_outcome: open,
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::checker;
 use crate::cluster::Cluster;
+use crate::journal::Counts;
 use crate::painter::Line;
 use crate::report::{LogCounts, Report};
 use anyhow::{Result, bail};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// replayer has its name (static membership). This happens if its session timed out and it joined
 /// again, and its earlier requests arrived only then. The replayer ends and is started again.
 const FENCED_BY_ITSELF: &str = "the group membership ended";
+/// The reason of an edit that ended as unknown because a service refused the client's session.
+const SESSION_LOST: &str = "the session was lost";
 /// A chunk that painters may read but not write.
 pub(crate) const FORBIDDEN: &str = "canvas/1000/1000";
 /// The limit on the violations of one kind that a report names.
@@ -44,9 +47,13 @@ pub(crate) async fn judge(
     dir: &Path,
     report: &mut Report,
 ) -> Result<()> {
-    let mut failures = match against_the_log(cluster, rest, report).await {
-        Ok(found) => found,
-        Err(e) => vec![format!("{e:#}")],
+    let mut failures = match report.is_remade {
+        // Our own code has read the lost history before. It reads only whole ones.
+        true => Vec::new(),
+        false => match against_the_log(cluster, &rest.lines, &rest.ends, report).await {
+            Ok(found) => found,
+            Err(e) => vec![format!("{e:#}")],
+        },
     };
     cluster.journal.note("the log is read; the checker is next");
     match checker::check(python, cluster, dir, rest.is_complete).await {
@@ -65,7 +72,10 @@ pub(crate) async fn judge(
     let ended = report.counts.ended_by_themselves.iter().filter(|what| !what.contains(FENCED_BY_ITSELF));
     failures.extend(ended.map(|what| format!("ended by itself: {what}")));
     failures.extend(report.counts.bad_ends.iter().cloned());
+    failures.extend(report.counts.late.iter().cloned());
     failures.extend(panics(&dir.join("logs"))?);
+    let of_wrong_clocks = rest.lines.iter().filter(|line| is_of_wrong_clock(line, &report.counts));
+    report.edits.lost_sessions = of_wrong_clocks.count();
     failures.extend(outcomes(&rest.lines, report));
     report.failures.extend(failures);
     Ok(())
@@ -74,6 +84,7 @@ pub(crate) async fn judge(
 /// Checks that every edit has one outcome, and that none is unknown without an excuse.
 fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
     let mut failures = Vec::new();
+    let is_excused = |line: &Line| is_forbidden(line) || is_of_wrong_clock(line, &report.counts);
     let unknown: Vec<_> = lines.iter().filter(|line| line.outcome == "unknown" && !is_excused(line)).collect();
     if !unknown.is_empty() {
         let named = &unknown[..unknown.len().min(NAMED_MAX)];
@@ -87,13 +98,31 @@ fn outcomes(lines: &[Line], report: &Report) -> Vec<String> {
 
 /// R8: a client without write access cannot learn the outcome of an edit that may have been lost in
 /// transit. For such an edit *unknown* is excused.
-fn is_excused(line: &Line) -> bool {
+fn is_forbidden(line: &Line) -> bool {
     line.chunk.as_str() == FORBIDDEN && !line.is_receipted
+}
+
+/// A service whose clock is behind refuses sessions that seem to come from the future. A service
+/// whose clock is ahead gives out such sessions. The client then begins a new session, and may not
+/// learn the outcomes of the old one. *Unknown* is excused for this reason and during this time.
+/// The checker still demands that an acknowledged edit is in the log and was decided.
+fn is_of_wrong_clock(line: &Line, counts: &Counts) -> bool {
+    line.outcome == "unknown"
+        && line.reason == SESSION_LOST
+        && counts.wrong_clocks.iter().any(|(from, to)| (*from..=*to).contains(&line.at))
 }
 
 /// Reads the log with our own code, which checks R2, R3 and R10 meanwhile. Then compares the log
 /// with the outcomes.
-async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the log cannot be read, or breaks one of these rules.
+pub(crate) async fn against_the_log(
+    cluster: &Cluster,
+    lines: &[Line],
+    ends: &Ends,
+    report: &mut Report,
+) -> Result<Vec<String>> {
     let (log, world) = (kafka_log(&cluster.brokers), Arc::clone(&cluster.world));
     let history = match tokio::spawn(async move { History::read(&log, &world).await }).await {
         Ok(history) => history,
@@ -110,21 +139,22 @@ async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) ->
         snapshots: history.snapshots,
     };
     let mut failures = Vec::new();
-    for (id, end) in &rest.ends {
+    for (id, end) in ends {
         if history.end(id) != Some(*end) && (end.0.0 > 0 || history.end(id).is_some()) {
             report.hashes.equal = false;
             failures.push(format!("R10: {id} is {end:?} at rest, and {:?} in the log", history.end(id)));
         }
     }
     let mut decided = HashMap::new();
-    for id in rest.ends.keys() {
+    for id in ends.keys() {
         for decision in history.decisions(id) {
             let version = decision.committed.as_ref().map(|(version, _)| version.0);
             decided.insert((id, decision.writer.to_vec(), decision.seq), version);
         }
     }
+    let counts = cluster.journal.counts();
     let mut lies = Vec::new();
-    for line in &rest.lines {
+    for line in lines {
         let number = line.writer.as_deref().and_then(|writer| writer.parse::<WriterId>().ok()).zip(line.seq);
         let decision = number.and_then(|(writer, seq)| decided.get(&(&line.chunk, writer.0.to_vec(), seq)));
         let is_true = match (line.outcome, decision) {
@@ -135,7 +165,8 @@ async fn against_the_log(cluster: &Cluster, rest: &Rest, report: &mut Report) ->
             // A command that was taken back may have been discarded before it was taken back.
             (_, decision) => !matches!(decision, Some(Some(_))),
         };
-        let is_missing = line.is_receipted && (line.outcome == "unknown" || (!is_true && decision.is_none()));
+        let is_unknown = line.outcome == "unknown" && !is_of_wrong_clock(line, &counts);
+        let is_missing = line.is_receipted && (is_unknown || (!is_true && decision.is_none()));
         report.acknowledged_missing += usize::from(is_missing);
         if !is_true {
             lies.push(format!("{line:?}, and the log says {decision:?}"));

@@ -31,6 +31,7 @@ async fn r2_r8_r10_kills_zombies_and_outages_lose_and_double_nothing() {
         services: 2,
         kafka: kafka(),
         partitions: 3,
+        shim: None,
     };
     let cluster = Cluster::start(options).await.unwrap();
     let studio = Studio::open(&cluster, 4, SEED).await.unwrap();
