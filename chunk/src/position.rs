@@ -50,6 +50,16 @@ impl Position {
         Self { offset: updates_low, epoch: updates_low_epoch, n: updates_low_n, history }
     }
 
+    /// The position with an epoch and an n under which the record behind it counts. The beginning
+    /// of the log is lost, and with it the fence that would show whether the record is valid.
+    #[must_use]
+    pub fn adopting(self, record: &proto::UpdatesRecord) -> Self {
+        match record.n.checked_sub(1) {
+            Some(n) => Self { epoch: Epoch(record.epoch), n, ..self },
+            None => self,
+        }
+    }
+
     /// Compares the position with a record that stands below it. Returns how they contradict each
     /// other: an owner's record with a later epoch cannot stand there, so the log is not the one in
     /// which the position was noted. A record that cannot be decoded contradicts nothing.
@@ -62,7 +72,7 @@ impl Position {
 
     /// Whether a checkpoint may name this position, if the record stands just below it. The next
     /// reader would find a [`contradiction`](Self::contradiction) behind a foreign record of a
-    /// later epoch, although such a record counts for nobody.
+    /// later epoch, although no reader counts such a record.
     #[must_use]
     pub fn may_follow(&self, record: &proto::UpdatesRecord) -> bool {
         record.epoch <= self.epoch.0

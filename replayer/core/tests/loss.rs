@@ -437,7 +437,8 @@ fn r4_the_first_record_of_a_topic_that_was_made_anew_is_not_taken_on_trust() {
 }
 
 /// An operator's order was carried out up to the index: it has forgotten the offsets of an old
-/// topic of `commands`. The next owner tells every reader, whoever it is.
+/// topic of `commands`. The next owner tells every reader, also if it is not the operator's
+/// process.
 #[test]
 fn the_next_fence_takes_up_another_commands_topic_that_the_index_names() {
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);

@@ -9,7 +9,7 @@ use driftless_chunk::live::read_updates;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::{Decisions, updates_record::Body};
 use driftless_schemas::stored::StoredRef;
-use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition, Version};
+use driftless_schemas::{ChunkId, Hash, Offset, Partition, Version};
 use std::collections::BTreeMap;
 
 /// The result of the comparison.
@@ -31,7 +31,7 @@ struct Standing {
     hash: Option<Hash>,
 }
 
-/// What `updates` says about one chunk.
+/// The states of one chunk, as `updates` shows them.
 #[derive(Default)]
 struct Logged {
     /// The version after the last record, if it is known.
@@ -76,7 +76,7 @@ impl Logged {
 }
 
 pub(super) async fn compare(context: &Context, partition: Partition) -> Result<Compared, String> {
-    // The view is older than the log that is read behind it, so the log has all its refs.
+    // The view is opened before the log is read, so the log has the decisions of all its refs.
     let view = context.indexes.view(partition).await.map_err(|e| e.to_string())?;
     let mut chunks: BTreeMap<ChunkId, Logged> = BTreeMap::new();
     let mut position = Position::START;
@@ -84,9 +84,7 @@ pub(super) async fn compare(context: &Context, partition: Partition) -> Result<C
     read_all(&*context.log, &context.world.topics().updates, partition, |offset, record| {
         if std::mem::take(&mut is_first) && offset > Offset(0) {
             is_complete = false;
-            if record.n > 0 {
-                position = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..position };
-            }
+            position = position.adopting(&record);
         }
         let history = position.history;
         match (position.judge(offset, &record), &record.body) {

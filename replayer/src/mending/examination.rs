@@ -7,7 +7,7 @@ use driftless_chunk::live::read_updates;
 use driftless_chunk::position::{Position, Validity};
 use driftless_schemas::proto::updates_record::Body;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, Epoch, Offset, Partition, Version};
+use driftless_schemas::{ChunkId, Offset, Partition, Version};
 use driftless_store::index::IndexView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,8 +132,8 @@ async fn lost_chunks(
     let mut position = Position { history: checkpoint.history, ..Position::START };
     let mut is_first = true;
     read_all(&*context.log, topic, partition, |offset, record| {
-        if std::mem::take(&mut is_first) && record.n > 0 && offset > Offset(0) {
-            position = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..position };
+        if std::mem::take(&mut is_first) && offset > Offset(0) {
+            position = position.adopting(&record);
         }
         if position.judge(offset, &record) != Validity::Valid {
             return Ok(());

@@ -48,7 +48,7 @@ class Partition:
         self._claims = {}
         self._valid = []
         self.dead = []
-        # Finds the records of other programs; None if nobody has asked for it.
+        # Finds the records of other programs; None if it is not asked for.
         self.foreign = None
         # The states of each chunk from which a new history may begin (history.py); None if the
         # history of this log is the first one.

@@ -25,7 +25,7 @@ class Replay:
     def __init__(self, world, partition, report, chunks, marks, claims, low):
         self._world, self._report, self._chunks, self._marks, self._claims = world, report, chunks, marks, claims
         self._where = {"topic": world.topic("commands"), "partition": partition}
-        # Finds the records of other programs; None if nobody has asked for it.
+        # Finds the records of other programs; None if it is not asked for.
         self.foreign = None
         # The records that must have a copy in `dead-letter`: (offset, value, why).
         self.dead = []

@@ -477,7 +477,7 @@ fn look_at_replicas(asker: &BaseConsumer) -> Result<(), String> {
     if behind.is_empty() { Ok(()) } else { Err(format!("behind: {}", Vec::from_iter(behind).join(", "))) }
 }
 
-/// What all programs of a world need to reach it.
+/// The settings with which each program of a world reaches it.
 struct Site {
     /// The program, the variables for S3 and the folder of the logs, without arguments.
     launch: Launch,

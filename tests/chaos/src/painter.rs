@@ -130,7 +130,7 @@ impl Pages {
     }
 }
 
-/// What painters are to do.
+/// The order that all painters follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Edit.

@@ -23,8 +23,8 @@ pub enum Target {
     Store,
     /// The connections of clients to one service. Each fault hits one service's.
     Clients,
-    /// What the services rely on and cannot see: the state of the index and other programs. Each
-    /// fault happens while no other target is hit.
+    /// The things on which the services rely and that they cannot see: the state of the index and
+    /// other programs. Each fault happens while no other target is hit.
     Environment,
 }
 

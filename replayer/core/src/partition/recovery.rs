@@ -97,12 +97,12 @@ impl Recovery {
 
     /// Compares a record with what the index knows of the end of the log.
     fn recognise(&self, offset: Offset, value: &Bytes) -> Result<(), End> {
-        let Some(KnownEnd { offset: end, print: Some(known) }) = self.end else { return Ok(()) };
+        let Some(KnownEnd { print: Some(known), .. }) = self.end.filter(|end| end.offset == offset.next()) else {
+            return Ok(());
+        };
+        // Only this one record is hashed.
         let found = Print::of(value);
-        match offset.next() == end && found != known {
-            true => Err(End::AnotherLog { offset, found, known }),
-            false => Ok(()),
-        }
+        if found == known { Ok(()) } else { Err(End::AnotherLog { offset, found, known }) }
     }
 
     /// The next offset of `updates` to read.
@@ -155,7 +155,7 @@ impl PartitionCore {
             if std::mem::take(is_adopting) && record.n > 0 {
                 // The fence that would show whether this record is valid is lost. The record counts
                 // as valid.
-                *reading = Position { epoch: Epoch(record.epoch), n: record.n - 1, ..*reading };
+                *reading = reading.adopting(&record);
                 *bound = *reading;
             }
             let before = Position { offset, ..*reading };

@@ -33,7 +33,7 @@ pub(super) struct Standing {
     pub(super) encoding: Bytes,
 }
 
-/// What earlier histories of a chunk's partition had, and the present one has not.
+/// The things that earlier histories of a chunk's partition had, and that the present one has not.
 #[derive(Default)]
 pub struct Past {
     /// True if the partition has had another history.
@@ -69,7 +69,7 @@ pub struct ChunkTruth {
     pub(super) numbers: HashSet<(WriterId, u64)>,
     /// Writer and `seq` of all commands that are resolved, with their offsets.
     pub(super) resolved: HashMap<(WriterId, u64), i64>,
-    /// What earlier histories of the partition had, and the present one has not.
+    /// The things that only earlier histories of the partition had.
     pub past: Past,
     /// The `through_offset` of the newest ref in the index.
     pub(super) stored_through: i64,

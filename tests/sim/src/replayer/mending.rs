@@ -17,7 +17,7 @@ use prost::Message as _;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What an examination finds lost in a partition.
+/// The losses that an examination finds in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// The state of `updates`.
