@@ -92,7 +92,8 @@ impl OutOfRange {
     }
 }
 
-/// A loss that an operator has accepted. The own fence begins a new history.
+/// A loss of records of `updates` that an operator has accepted. The own fence begins a new
+/// history, and the log may be shorter than the checkpoint says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedLoss {
     /// The history that begins with the fence of this ownership. It must be above every history
@@ -104,26 +105,6 @@ pub struct AcceptedLoss {
     /// The offset of `commands` from which commands are decided again, in place of the checkpoint's
     /// `commands_next`, because their decisions may be lost. `None` if `commands` is another topic.
     pub commands_from: Option<Offset>,
-    /// True if `commands` is another topic now, and the index has forgotten the offsets of the old
-    /// one.
-    pub commands_anew: bool,
-    /// True if the log may be shorter than the checkpoint says.
-    pub is_end_lost: bool,
-}
-
-impl AcceptedLoss {
-    /// The loss that an ownership accepts: `updates`, which its operator has accepted, and what an
-    /// earlier order has left to the next fence.
-    pub(crate) fn of(updates: Option<Self>, checkpoint: &Checkpoint) -> Option<Self> {
-        let Checkpoint { commands_anew, history, .. } = *checkpoint;
-        match updates {
-            Some(loss) => Some(Self { commands_anew: loss.commands_anew || commands_anew, ..loss }),
-            None => {
-                let none = Self { history, updates_from: None, commands_from: None, commands_anew, is_end_lost: false };
-                commands_anew.then_some(none)
-            }
-        }
-    }
 }
 
 /// A chunk's newest stored state, as the shell loaded it.

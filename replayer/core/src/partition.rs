@@ -36,7 +36,7 @@ use driftless_chunk::world::World;
 use driftless_schemas::proto::{Fence, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_schemas::{ChunkId, HistoryId, Offset, Partition};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -147,16 +147,18 @@ impl PartitionCore {
         now: MonotonicMs,
     ) -> Self {
         let start = Position::of_checkpoint(&checkpoint);
-        let loss = AcceptedLoss::of(loss, &checkpoint);
+        // An earlier order may have left the beginning of a history to the next fence.
+        let ordered = checkpoint.commands_anew.then_some(checkpoint.history);
+        let begun = loss.map(|loss| loss.history).or(ordered);
         let fence = Fence {
             owner: owner.to_owned(),
             world_id: world.id_field(),
-            history: loss.map(|loss| loss.history.to_field()).unwrap_or_default(),
-            commands_anew: loss.is_some_and(|loss| loss.commands_anew),
+            history: begun.map(HistoryId::to_field).unwrap_or_default(),
+            commands_anew: checkpoint.commands_anew,
         };
         let commands_next = Place { offset: checkpoint.commands_next, print: checkpoint.commands_print };
         let decided_again = loss.and_then(|loss| loss.commands_from).map(|offset| Place { offset, print: None });
-        let recovery = Recovery::new(&checkpoint, loss, owner);
+        let recovery = Recovery::new(&checkpoint, (loss, begun), owner);
         let read_from = recovery.next();
         let mut core = Self {
             world,

@@ -85,13 +85,7 @@ fn r3_accepted_loss_never_gives_a_version_twice() {
     let settings = Settings { accept_loss: true, ..scene::settings() };
     // The records of versions 1 to 4 are lost, and the log still has the record of version 5.
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
-    let loss = AcceptedLoss {
-        history,
-        updates_from: Some(Offset(5)),
-        commands_from: None,
-        commands_anew: false,
-        is_end_lost: true,
-    };
+    let loss = AcceptedLoss { history, updates_from: Some(Offset(5)), commands_from: None };
     let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
     let told = outputs(&mut core);
     assert!(told.iter().any(|output| matches!(output, Output::ReadUpdates(Offset(5)))));
@@ -159,13 +153,7 @@ fn after_an_accepted_loss_the_checkpoint_passes_the_fence_soon() {
     let (world, chunk) = (world(), chunk());
     let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
-    let loss = AcceptedLoss {
-        history,
-        updates_from: Some(Offset(1)),
-        commands_from: None,
-        commands_anew: false,
-        is_end_lost: true,
-    };
+    let loss = AcceptedLoss { history, updates_from: Some(Offset(1)), commands_from: None };
     let settings = Settings { snapshot_max_age_ms: 1_000_000, ..scene::settings() };
     let mut core = PartitionCore::with_loss(world, PARTITION, ("b", loss), checkpoint, settings, MonotonicMs(0));
     let fence = outputs(&mut core).into_iter().find_map(|output| match output {
@@ -200,8 +188,6 @@ fn a_fence_that_begins_no_later_history_ends_the_ownership() {
         history: HistoryId::new(7, [1; 10], HistoryId::FIRST),
         updates_from: Some(Offset(0)),
         commands_from: None,
-        commands_anew: false,
-        is_end_lost: true,
     };
     let mut core =
         PartitionCore::with_loss(world(), PARTITION, ("b", loss), checkpoint, scene::settings(), MonotonicMs(0));
@@ -376,13 +362,7 @@ fn r4_a_log_that_has_lost_its_end_is_refused_unless_an_operator_accepts_it() {
         ..Checkpoint::default()
     };
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
-    let loss = AcceptedLoss {
-        history,
-        updates_from: None,
-        commands_from: Some(Offset(0)),
-        commands_anew: false,
-        is_end_lost: true,
-    };
+    let loss = AcceptedLoss { history, updates_from: None, commands_from: Some(Offset(0)) };
     let recovered = |loss: Option<AcceptedLoss>, records: &[&Bytes]| {
         let (settings, now) = (scene::settings(), MonotonicMs(0));
         let mut core = match loss {
@@ -421,13 +401,7 @@ fn r4_the_first_record_of_a_topic_that_was_made_anew_is_not_taken_on_trust() {
     let history = HistoryId::new(7, [1; 10], HistoryId::FIRST);
     for (from, is_taken) in [(0, false), (5, true)] {
         let checkpoint = Checkpoint { epoch: Epoch(2), updates_low: Offset(200), ..Checkpoint::default() };
-        let loss = AcceptedLoss {
-            history,
-            updates_from: Some(Offset(from)),
-            commands_from: None,
-            commands_anew: false,
-            is_end_lost: true,
-        };
+        let loss = AcceptedLoss { history, updates_from: Some(Offset(from)), commands_from: None };
         let (settings, now) = (scene::settings(), MonotonicMs(0));
         let mut core = PartitionCore::with_loss(world(), PARTITION, ("b", loss), checkpoint, settings, now);
         let own = own_fence(&mut core);

@@ -212,7 +212,7 @@ async fn accept(
             Some(taken_up.unwrap_or(range.low))
         }
     };
-    Ok(Some(AcceptedLoss { history, updates_from, commands_from, commands_anew: false, is_end_lost: true }))
+    Ok(Some(AcceptedLoss { history, updates_from, commands_from }))
 }
 
 /// Asks the log whether it holds an offset that recovery needs. `Some`: it does not.

@@ -19,7 +19,7 @@ use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Epoch, Offset, Print, WorldId};
+use driftless_schemas::{ChunkId, Epoch, HistoryId, Offset, Print, WorldId};
 
 /// How far recovery has read `updates`, and the offset from which `commands` is read afterwards.
 pub(super) struct Recovery {
@@ -33,8 +33,8 @@ pub(super) struct Recovery {
     /// True if the log is known to be this world's: the checkpoint describes a part of it, or a
     /// fence has named the world.
     is_log_known: bool,
-    /// The loss that this ownership accepts.
-    loss: Option<AcceptedLoss>,
+    /// The history that the own fence begins.
+    begun: Option<HistoryId>,
     /// The end of the log as the index knows it; `None` if it is not known, or if an operator has
     /// accepted that it is lost.
     end: Option<KnownEnd>,
@@ -64,10 +64,10 @@ impl KnownEnd {
 impl Recovery {
     /// Recovery begins at the checkpoint's position, or, after a loss, where the log begins now. In
     /// the second case the records below are lost, and so epoch and n are unknown.
-    pub fn new(checkpoint: &Checkpoint, loss: Option<AcceptedLoss>, owner: &str) -> Self {
+    pub fn new(checkpoint: &Checkpoint, (loss, begun): (Option<AcceptedLoss>, Option<HistoryId>), owner: &str) -> Self {
         let start = Position::of_checkpoint(checkpoint);
         let commands_from = loss.and_then(|loss| loss.commands_from).unwrap_or(checkpoint.commands_next);
-        let end = KnownEnd::of_checkpoint(checkpoint).filter(|_| !loss.is_some_and(|loss| loss.is_end_lost));
+        let end = KnownEnd::of_checkpoint(checkpoint).filter(|_| loss.is_none());
         let owner = owner.to_owned();
         let from = loss.and_then(|loss| loss.updates_from);
         let reading = match from {
@@ -79,7 +79,7 @@ impl Recovery {
         let is_log_known = start.epoch > Epoch(0);
         let decided_through = Offset::NONE;
         let bound = reading;
-        Self { reading, bound, loss, end, is_adopting, is_log_known, commands_from, owner, decided_through }
+        Self { reading, bound, begun, end, is_adopting, is_log_known, commands_from, owner, decided_through }
     }
 
     /// Compares the offset of the own fence with the next offset to read. If it is lower, the log
@@ -113,7 +113,7 @@ impl Recovery {
     /// True if chunks that recovery has folded are stored at once. Until they are, the checkpoint
     /// cannot pass the fence that begins the new history, and gateways wait for that.
     pub fn is_urgent(&self) -> bool {
-        self.loss.is_some()
+        self.begun.is_some()
     }
 
     fn is_own_fence(&self, epoch: Epoch, record: &UpdatesRecord) -> bool {
@@ -170,10 +170,10 @@ impl PartitionCore {
                     if let Some(range) = self.recovery.has_lost_its_end(offset) {
                         return self.end(End::OutOfRange(range));
                     }
-                    match self.recovery.loss.filter(|loss| loss.history != history) {
+                    match self.recovery.begun.filter(|begun| *begun != history) {
                         None => self.begin_running(value),
-                        Some(loss) => {
-                            let (history, current) = (loss.history, history);
+                        Some(begun) => {
+                            let (history, current) = (begun, history);
                             return self.end(End::HistoryTooOld { epoch, history, current });
                         }
                     }

@@ -81,8 +81,7 @@ impl Process {
         let core = match updates_from {
             None => PartitionCore::new(world, partition, &owner, checkpoint, mending_settings(), at),
             Some(updates_from) => {
-                let commands_anew = false;
-                let loss = AcceptedLoss { history, updates_from, commands_from, commands_anew, is_end_lost: true };
+                let loss = AcceptedLoss { history, updates_from, commands_from };
                 PartitionCore::with_loss(world, partition, (&owner, loss), checkpoint, mending_settings(), at)
             }
         };
