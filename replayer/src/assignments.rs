@@ -173,6 +173,7 @@ impl Assignments {
                     let _ = self.end(partition, Order::Stop);
                 }
             }
+            MembershipEvent::Unowned(partitions) => standing::unowned(&self.standings, partitions),
         }
     }
 

@@ -19,6 +19,10 @@ pub(crate) fn describe() {
         "Partitions that are assigned to this process, by state: recovering, deciding, failed"
     );
     describe_gauge!(
+        "driftless_replayer_partitions_unowned",
+        "Partitions that the consumer group has assigned to no replayer"
+    );
+    describe_gauge!(
         "driftless_clock_skew_seconds",
         "How far this machine's clock was ahead of the object store's when the process started; 0 below 5 s"
     );

@@ -37,9 +37,13 @@ impl Standing {
     }
 }
 
-/// The standing of each partition that is assigned to this process.
+/// The standing of each partition that is assigned to this process, and the partitions that the
+/// group has assigned to no process.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standings(BTreeMap<Partition, Standing>);
+pub(crate) struct Standings {
+    assigned: BTreeMap<Partition, Standing>,
+    unowned: Vec<Partition>,
+}
 
 /// Notes that an ownership of the partition begins. A failure stays known until an ownership
 /// decides.
@@ -57,11 +61,18 @@ pub(crate) fn set(all: &watch::Sender<Standings>, partition: Partition, standing
     });
 }
 
+/// Notes the partitions that the group has assigned to no process.
+pub(crate) fn unowned(all: &watch::Sender<Standings>, partitions: Vec<Partition>) {
+    // A count of partitions is far below 2^53, where f64 is exact.
+    gauge!("driftless_replayer_partitions_unowned").set(partitions.len() as f64);
+    all.send_modify(|standings| standings.unowned = partitions);
+}
+
 fn change(all: &watch::Sender<Standings>, change: impl FnOnce(&mut BTreeMap<Partition, Standing>)) {
     all.send_modify(|standings| {
-        change(&mut standings.0);
+        change(&mut standings.assigned);
         for state in ["recovering", "deciding", "failed"] {
-            let count = standings.0.values().filter(|standing| standing.name() == state).count();
+            let count = standings.assigned.values().filter(|standing| standing.name() == state).count();
             // A count of partitions is far below 2^53, where f64 is exact.
             gauge!("driftless_replayer_partitions", "state" => state).set(count as f64);
         }
@@ -71,37 +82,48 @@ fn change(all: &watch::Sender<Standings>, change: impl FnOnce(&mut BTreeMap<Part
 impl Standings {
     /// True if an ownership of the partition decides.
     pub fn is_deciding(&self, partition: Partition) -> bool {
-        self.0.get(&partition) == Some(&Standing::Deciding)
+        self.assigned.get(&partition) == Some(&Standing::Deciding)
     }
 
     /// True if at least `count` partitions are assigned and this process decides for all of them.
     pub fn are_all_deciding(&self, count: usize) -> bool {
-        self.0.len() >= count && self.0.values().all(|standing| *standing == Standing::Deciding)
+        self.assigned.len() >= count && self.assigned.values().all(|standing| *standing == Standing::Deciding)
     }
 
     /// The first failure that only an operator can mend.
     pub fn needs_operator(&self) -> Option<&str> {
-        self.0.values().find_map(|standing| match standing {
+        self.assigned.values().find_map(|standing| match standing {
             Standing::Failed { reason, needs_operator: true } => Some(reason.as_str()),
             _ => None,
         })
     }
 
-    /// Succeeds if this process decides for all partitions that are assigned to it.
+    /// Succeeds if this process decides for all partitions that are assigned to it, and the group
+    /// has an owner for every partition.
     ///
     /// # Errors
-    /// The partitions for which it does not decide, each with the reason.
+    /// The partitions for which it does not decide, each with the reason, and the partitions for
+    /// which no process decides.
     pub fn readiness(&self) -> Result<(), String> {
         let waiting = |(partition, standing): (&Partition, &Standing)| match standing {
             Standing::Deciding => None,
             Standing::Recovering => Some((*partition, "is being recovered".to_owned())),
             Standing::Failed { reason, .. } => Some((*partition, reason.clone())),
         };
-        let waiting: Vec<_> = self.0.iter().filter_map(waiting).collect();
+        let waiting: Vec<_> = self.assigned.iter().filter_map(waiting).collect();
+        let unowned =
+            || self.unowned.iter().map(|p| p.0.to_string()).take(DESCRIBED_MAX).collect::<Vec<_>>().join(", ");
         if waiting.is_empty() {
-            return Ok(());
+            return match self.unowned.len() {
+                0 => Ok(()),
+                count => Err(format!(
+                    "{count} partitions have no owner: the group has assigned {} to no replayer, and one of the replayers \
+                     joins again to change that",
+                    unowned()
+                )),
+            };
         }
-        let mut said = format!("{} of {} partitions do not decide", waiting.len(), self.0.len());
+        let mut said = format!("{} of {} partitions do not decide", waiting.len(), self.assigned.len());
         for (partition, reason) in waiting.iter().take(DESCRIBED_MAX) {
             let _ = write!(said, "; partition {partition}: {reason}");
         }
@@ -135,5 +157,11 @@ mod tests {
         assert_eq!(now.borrow().needs_operator(), Some("the log was cut"));
         set(&all, Partition(3), None);
         assert!(readiness().is_ok() && !now.borrow().are_all_deciding(20));
+
+        unowned(&all, vec![Partition(3), Partition(7)]);
+        let said = readiness().unwrap_err();
+        assert!(said.starts_with("2 partitions have no owner: the group has assigned 3, 7 to no replayer"), "{said}");
+        unowned(&all, vec![]);
+        assert!(readiness().is_ok());
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use driftless_log::{Append, Delivery, Headers, Log as _, memory::MemoryLog};
 use driftless_replayer::{Mending, State};
 use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
-use driftless_schemas::{HistoryId, Partition, WorldId};
+use driftless_schemas::{HistoryId, Offset, Partition, WorldId, limits};
 use driftless_store::Store;
 use futures_util::TryStreamExt as _;
 use object_store::{ObjectStoreExt as _, PutPayload};
@@ -238,6 +238,32 @@ async fn an_accepted_loss_begins_a_history() {
         process.end().await.unwrap();
         assert_eq!(self::histories(&scene).await, histories);
     }
+}
+
+/// The index is put back to an older state, and then `updates` is lost while an owner runs. Neither
+/// tells the epoch of that owner. Its records, which are still on their way, must not count behind
+/// the fence of the operator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r4_an_accepted_loss_claims_an_epoch_that_no_owner_has() {
+    let mut scene = Scene::new().await;
+    scene.work("a").await;
+    scene.all_checkpointed().await;
+    let topics = scene.world.topics().clone();
+    let mut owners = Vec::new();
+    for partition in scene.world.partitions() {
+        owners.push(scene.indexes().view(partition).await.unwrap().checkpoint().await.unwrap().epoch);
+    }
+    scene.replace_log(|topic| *topic == *topics.commands).await;
+    let mending = scene.mending().await;
+    for (partition, owner) in scene.world.partitions().zip(owners) {
+        let found = mending.examine(partition).await.unwrap();
+        mending.mend(&found, &[], false).await.unwrap();
+        let fence = scene.position_at(partition, Offset(1)).await;
+        // The epochs of the owners that an older index does not know are next to its own.
+        assert!(fence.epoch.0 > owner.0 + 4, "the fence after {owner:?} has {:?}", fence.epoch);
+        assert!(fence.epoch.0 <= owner.0 + limits::EPOCH_LEAP_MAX, "{:?}", fence.epoch);
+    }
+    scene.goes_on().await;
 }
 
 /// `commands` is deleted and made anew. What was not decided is lost with it; everything after that

@@ -100,6 +100,10 @@ pub const VERSION_MAX: u64 = i64::MAX as u64;
 /// The highest epoch that an owner claims. One ownership a second would need eight million years to
 /// reach this limit. A fence with a higher epoch was not written by an owner.
 pub const EPOCH_MAX: u64 = 1 << 48;
+/// An ownership that accepts a loss claims an epoch that is above the newest known one by a random
+/// number of 1 to this limit (docs/design.md#rules, R4). Seventeen million losses would reach
+/// [`EPOCH_MAX`].
+pub const EPOCH_LEAP_MAX: u64 = 1 << 24;
 /// The largest number of writers in a chunk's ledger.
 pub const LEDGER_WRITERS_MAX: usize = 1024;
 /// The number of each writer's newest command numbers for which the ledger remembers whether they

@@ -15,6 +15,7 @@ use driftless_log::{Append, Headers};
 use driftless_schemas::proto::{Decisions, Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
 use driftless_schemas::{ChunkId, Epoch, Offset, Partition};
+use driftless_store::index;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,7 +109,8 @@ pub(super) async fn rebuild(
     // index.
     tokio::time::sleep(UNTIL_NOTICED).await;
     context.indexes.delete(partition).await.map_err(|e| e.to_string())?;
-    let (index, claimed) = context.indexes.claim_above(partition, above).await.map_err(|e| e.to_string())?;
+    let (index, claimed) =
+        context.indexes.claim_above(partition, above, index::NEXT).await.map_err(|e| e.to_string())?;
     let Read { chunks, position } = read(context, partition).await?;
     if position.epoch != claimed.epoch {
         index.close().await;

@@ -15,8 +15,10 @@ use crate::whole_log::commands_taken_up_at;
 use driftless_replayer_core::{AcceptedLoss, End, OutOfRange, PartitionCore, Settings, Stats, Stream};
 use driftless_schemas::storage::Unanswered;
 use driftless_schemas::stored::Checkpoint;
-use driftless_schemas::{ChunkId, Offset, Partition};
+use driftless_schemas::{ChunkId, Offset, Partition, limits};
+use driftless_store::index;
 use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -51,8 +53,9 @@ pub(super) async fn claim(
     purpose: Purpose,
     mut beginning: Beginning,
 ) -> Result<Claimed, Outcome> {
-    let above = context.claim_above.of(partition);
-    let (claimed, calls) = tokio::join!(context.indexes.claim_above(partition, above), unanswered(&context, partition));
+    let (above, leap) = (context.claim_above.of(partition), leap(purpose));
+    let claimed = context.indexes.claim_above(partition, above, leap);
+    let (claimed, calls) = tokio::join!(claimed, unanswered(&context, partition));
     let (index, checkpoint) = claimed.map_err(Outcome::Index)?;
     let loss = match check(&context, partition, &checkpoint, purpose).await {
         Ok(loss) => loss,
@@ -103,6 +106,18 @@ pub(super) async fn claim(
         beginning,
     };
     Ok(Claimed { ownership, acks, reports: heard })
+}
+
+/// How far the claimed epoch is above the newest known one (R4). A log that has lost fences and an
+/// index that was put back do not tell which epochs owners of the old log have, and such an owner
+/// may still run. An ownership that mends therefore leaps by a random number: no owner has an epoch
+/// there.
+fn leap(purpose: Purpose) -> NonZeroU64 {
+    let leap = match purpose {
+        Purpose::Decide { .. } => None,
+        Purpose::Mend { .. } => NonZeroU64::new(rand::random_range(1..=limits::EPOCH_LEAP_MAX)),
+    };
+    leap.unwrap_or(index::NEXT)
 }
 
 /// The core's settings. An ownership that mends stores at once what it has folded.

@@ -207,6 +207,9 @@ pub enum MembershipEvent {
     },
     /// Another member may own these partitions already: stop work on them at once.
     Lost(Vec<Partition>),
+    /// The group has given these partitions to no member, for some seconds now. An empty list: all
+    /// partitions have an owner again.
+    Unowned(Vec<Partition>),
 }
 
 /// A membership in a group. Dropping it leaves the group.

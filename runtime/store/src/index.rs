@@ -22,6 +22,7 @@ use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, GarbageCollector
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::{CloseReason, Db, DbReader, DbReaderMode, ErrorKind, WriteBatch};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,6 +44,8 @@ const CLOCK_BEHIND: &str = "invalid clock tick, must be monotonic. last_tick=`";
 const CLOCK_TRIES: u32 = 3;
 /// How many entries one batch rewrites.
 const ENTRIES_PER_BATCH: usize = 500;
+/// The leap of an ordinary claim: the epoch after the newest one.
+pub const NEXT: NonZeroU64 = NonZeroU64::MIN;
 /// The interval at which an owner deletes files of its database that no state uses any more.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -158,18 +161,26 @@ impl Indexes {
     /// # Errors
     /// The errors of [`Indexes::claim_above`].
     pub async fn claim(&self, partition: Partition) -> Result<(Index, Checkpoint), Error> {
-        self.claim_above(partition, Epoch::default()).await
+        self.claim_above(partition, Epoch::default(), NEXT).await
     }
 
     /// Opens a partition's database as its owner. This fences older owners and stores the epoch
-    /// after the stored one and after `above`, whichever is higher; both are durable when this
-    /// returns. Each call makes exactly one new epoch and one fence. Returns the database, and its
-    /// checkpoint with the new epoch.
+    /// that is `leap` above the stored one and above `above`, whichever is higher; both are durable
+    /// when this returns. Each call makes exactly one new epoch and one fence. Returns the
+    /// database, and its checkpoint with the new epoch.
+    ///
+    /// `leap` is [`NEXT`], or a random number up to [`limits::EPOCH_LEAP_MAX`] for an ownership
+    /// that accepts a loss.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another owner opens the database at the same time;
     /// [`Error::EpochTooHigh`], [`Error::Unavailable`], [`Error::Damaged`].
-    pub async fn claim_above(&self, partition: Partition, above: Epoch) -> Result<(Index, Checkpoint), Error> {
+    pub async fn claim_above(
+        &self,
+        partition: Partition,
+        above: Epoch,
+        leap: NonZeroU64,
+    ) -> Result<(Index, Checkpoint), Error> {
         let clock = Arc::new(IndexClock::new(self.correction_ms));
         let mut tries = 0;
         let db = loop {
@@ -191,11 +202,12 @@ impl Indexes {
         let mut checkpoint = decode_checkpoint(newest.map(|newest| newest.value))?;
         let index = Index { db, checkpoints: AtomicU64::new(0), collector: self.collect(partition) };
         let highest = checkpoint.epoch.max(above);
-        if highest.0 >= limits::EPOCH_MAX {
+        let claimed = Epoch(highest.0.saturating_add(leap.get()));
+        if claimed.0 > limits::EPOCH_MAX {
             index.close().await;
             return Err(Error::EpochTooHigh(highest));
         }
-        checkpoint.epoch = highest.next();
+        checkpoint.epoch = claimed;
         index.write(&checkpoint, &[]).await?;
         Ok((index, checkpoint))
     }
@@ -499,7 +511,7 @@ mod tests {
     #[tokio::test]
     async fn r4_a_claim_goes_above_the_epochs_of_the_log_and_never_overflows() {
         let indexes = Indexes::new(crate::Store::memory().object_store(), 1);
-        let claim = async |above: u64| indexes.claim_above(Partition(0), Epoch(above)).await;
+        let claim = async |above: u64| indexes.claim_above(Partition(0), Epoch(above), NEXT).await;
         assert_eq!(claim(0).await.unwrap().1.epoch, Epoch(1));
         assert_eq!(claim(7).await.unwrap().1.epoch, Epoch(8));
         assert_eq!(claim(3).await.unwrap().1.epoch, Epoch(9), "the stored epoch is higher");

@@ -2,14 +2,16 @@
 //! `DRIFTLESS_TEST_BROKERS` names. This file also holds the claims that only real brokers can show.
 
 use async_trait::async_trait;
-use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec};
+use driftless_contract_tests::harness::{Acks, DEADLINE, bounded, number, numbered, read, soon, spec, unique};
 use driftless_contract_tests::{FullLog, Subject};
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
 use driftless_log::{AppendError, Delivery, Error, Log, MembershipEvent, QueueLimits};
 use driftless_schemas::{Offset, Partition};
 use driftless_testbed::kafka::{Kafka as Server, KafkaDist, KafkaOptions};
 use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -173,6 +175,63 @@ async fn an_outage_is_only_a_delay() {
     .await;
     drop((producer, reader, membership, other, log));
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+/// A member joins under the name of another one that is in the middle of a hand-over: it has
+/// learned that partitions move to a third member, and has not joined again to release them. Kafka
+/// gives the new process the old assignment, and nobody gets the partitions that should have moved.
+/// The same happens when a replayer is killed at that moment and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_a_killed_hand_over_left_without_an_owner_get_one() {
+    let Kafka(log) = Kafka::new().await;
+    let (group, topic) = (unique("group"), unique("topic"));
+    log.create_topic(&spec(&topic, 4)).await.unwrap();
+    // This member has the settings of `KafkaLog::join`. It serves rebalances until it owns all
+    // partitions, and then no more, as if it was about to be killed.
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("group.id", &group).set("group.instance.id", "one");
+    config.set("partition.assignment.strategy", "cooperative-sticky").set("session.timeout.ms", "30000");
+    config.set("heartbeat.interval.ms", "100");
+    let killed: BaseConsumer = config.create().unwrap();
+    killed.subscribe(&[&topic]).unwrap();
+    driftless_testbed::until(DEADLINE, "four partitions", || {
+        let _ = killed.poll(Duration::from_millis(10));
+        killed.assignment().is_ok_and(|assignment| assignment.count() == 4).then_some(())
+    })
+    .unwrap();
+    // Without this, dropping the member would release the partitions.
+    let killed = std::mem::ManuallyDrop::new(killed);
+
+    let mut two = log.join(&group, &topic, "two").unwrap();
+    // The second member has its part in the first rebalance of the hand-over: no partition.
+    let is_stable = || {
+        let groups = killed.fetch_group_list(Some(&group), DEADLINE).ok()?;
+        groups.groups().iter().any(|group| group.state() == "Stable" && group.members().len() == 2).then_some(())
+    };
+    driftless_testbed::until(DEADLINE, "two members", is_stable).unwrap();
+    let mut one = log.join(&group, &topic, "one").unwrap();
+
+    let (mut owned, mut unowned) = ([BTreeSet::new(), BTreeSet::new()], Vec::new());
+    soon("every partition has an owner", async {
+        while owned[0].len() + owned[1].len() < 4 || unowned.last().is_some_and(|last: &Vec<_>| !last.is_empty()) {
+            let (member, event) = tokio::select! {
+                event = one.events.recv() => (0, event.unwrap()),
+                event = two.events.recv() => (1, event.unwrap()),
+            };
+            match event {
+                MembershipEvent::Assigned(partitions) => owned[member].extend(partitions),
+                MembershipEvent::Unowned(partitions) => unowned.push(partitions),
+                MembershipEvent::Revoked { partitions, done } => {
+                    owned[member].retain(|partition| !partitions.contains(partition));
+                    let _ = done.send(());
+                }
+                MembershipEvent::Lost(partitions) => panic!("member {member} has lost {partitions:?}"),
+            }
+        }
+    })
+    .await;
+    assert!(owned[0].is_disjoint(&owned[1]), "{owned:?}");
+    assert!(unowned.iter().any(|unowned| unowned.len() == 2), "nobody has reported them: {unowned:?}");
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {

@@ -10,7 +10,7 @@ use driftless_chunk::model::Models;
 use driftless_client_core::{ChunkStatus, ClientCore, CommandId, Event, Outcome, Settings, Socket};
 use driftless_schemas::proto::{self, RejectCode};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Hash};
+use driftless_schemas::{ChunkId, Hash, WriterId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A client's connection: the number of the server process, and the number of the socket in it.
@@ -34,6 +34,8 @@ pub struct Peer {
     pub submitted: Vec<(CommandId, ChunkId, Bytes)>,
     /// The outcome of each edit.
     pub outcomes: BTreeMap<CommandId, Outcome>,
+    /// The writer of each command that had a number.
+    writers: BTreeMap<CommandId, WriterId>,
     shown: BTreeMap<ChunkId, u64>,
     /// The history of each chunk: that of the first `Tracked`, or of the client's newest report.
     histories: BTreeMap<ChunkId, Bytes>,
@@ -72,6 +74,7 @@ impl Peer {
             chunks,
             submitted: Vec::new(),
             outcomes: BTreeMap::new(),
+            writers: BTreeMap::new(),
             shown: BTreeMap::new(),
             histories: BTreeMap::new(),
             changes: 0,
@@ -150,6 +153,7 @@ impl Peer {
                             format!("{}: {command:?} of {chunk} has a receipt, but is not in the log", self.name)
                         })?;
                     }
+                    self.writers.extend(number.map(|n| (command, n.writer)));
                     self.take_outcome(&chunk, command, outcome, oracle)?;
                 }
                 Event::Reconnect { socket, .. } => broken.push(socket),
@@ -276,7 +280,7 @@ impl Peer {
     /// The violation of the rule that does not hold.
     pub fn check(&mut self, oracle: &Oracle) -> Verdict {
         let name = self.name.clone();
-        let mut last: BTreeMap<&ChunkId, u64> = BTreeMap::new();
+        let mut last: BTreeMap<(&ChunkId, Option<WriterId>), u64> = BTreeMap::new();
         for (id, chunk, bytes) in &self.submitted {
             let version = oracle.chunks[chunk].committed.get(bytes).copied();
             let Some(outcome) = self.outcomes.get(id) else {
@@ -297,15 +301,20 @@ impl Peer {
                 }
             };
             hold(agrees, "R8", || format!("{name}: {id:?} of {chunk} ended as {outcome:?}, the log says {version:?}"))?;
+            let is_of_history = matches!(outcome, Outcome::Unknown { reason } if past.is_there && reason.contains("the history changed"));
             if let Outcome::Unknown { reason } = outcome {
                 // A client that lost its write access cannot settle its open commands either.
-                let is_of_history = past.is_there && reason.contains("the history changed");
                 let is_excused =
                     is_of_history || oracle.evictions() > 0 || self.failures > 0 || reason.contains("settle");
                 hold(is_excused, "R8", || format!("{name}: {id:?} of {chunk} is unknown without a cause: {reason}"))?;
             }
-            if let Some(version) = version {
-                let before = last.insert(chunk, version).unwrap_or(0);
+            // R8 keeps the order of one writer. A client begins another session only when the old
+            // one can commit nothing any more, so the order holds for all its edits, with one
+            // exception: what ended as unknown because the history changed may still be committed.
+            let orders = [self.writers.get(id).copied(), None];
+            for writer in orders.into_iter().take(if is_of_history { 1 } else { 2 }) {
+                let Some(version) = version else { continue };
+                let before = last.insert((chunk, writer), version).unwrap_or(0);
                 hold(before < version, "R8", || {
                     format!("{name}: {id:?} of {chunk} is at {version}, but an earlier edit is at {before}")
                 })?;

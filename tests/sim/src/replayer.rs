@@ -174,7 +174,7 @@ impl Process {
             self.assigned.insert(partition, now + 500);
             return None;
         }
-        let (token, checkpoint) = self.claim(partition, store);
+        let (token, checkpoint) = self.claim(partition, 1, store);
         if self.refused.contains(&partition) && recognition::refuses(&checkpoint, partition, log) {
             self.assigned.insert(partition, now + 500);
             return Some((partition, store.view(partition, 0)));
@@ -231,9 +231,10 @@ impl Process {
         self.take_outputs(last, now);
     }
 
-    /// Opens the index and claims a new epoch. Each ownership opens the index once, uses one epoch,
-    /// and appends one fence (docs/design.md#ownership).
-    fn claim(&self, partition: Partition, store: &mut Store) -> (Option<WriterToken>, Checkpoint) {
+    /// Opens the index and claims an epoch that is `leap` above the newest known one. Each
+    /// ownership opens the index once, uses one epoch, and appends one fence
+    /// (docs/design.md#ownership).
+    fn claim(&self, partition: Partition, leap: u64, store: &mut Store) -> (Option<WriterToken>, Checkpoint) {
         if Mutant::OpenIndexAfterFence.is_on() {
             let mut checkpoint = store.view(partition, 0).checkpoint;
             checkpoint.epoch = checkpoint.epoch.next();
@@ -243,7 +244,7 @@ impl Process {
         let mut checkpoint = state.checkpoint;
         if !Mutant::ReuseEpoch.is_on() || checkpoint.epoch == Epoch(0) {
             let above = self.claim_above.get(&partition).copied().unwrap_or_default();
-            checkpoint.epoch = checkpoint.epoch.max(above).next();
+            checkpoint.epoch = Epoch(checkpoint.epoch.max(above).0 + leap);
         }
         let written = store.write(partition, token, checkpoint, &[]);
         debug_assert!(written.is_ok(), "no other writer opened the index in between");

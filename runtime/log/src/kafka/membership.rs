@@ -6,7 +6,10 @@
 //! Assignment is cooperative: a partition that moves is revoked first, and the next member gets it
 //! only after the old owner has sent or dropped `done`. The member is static (`group.instance.id`):
 //! a process that returns within the session time-out keeps its partitions, and one that leaves on
-//! purpose (by dropping the membership) releases them at once.
+//! purpose (by dropping the membership) releases them at once. Kafka may then leave partitions
+//! without an owner ([`unowned`]).
+
+mod unowned;
 
 use super::super::{Error, Membership, MembershipEvent};
 use super::KafkaSettings;
@@ -21,11 +24,13 @@ use rdkafka::types::RDKafkaRespErr;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::task::{self, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use unowned::{Step, Watch};
 
 /// The longest interval between heartbeats. A member learns of a rebalance from the response to its
 /// next heartbeat, so a planned hand-over waits up to this long.
@@ -34,6 +39,8 @@ const HEARTBEAT_MS_MAX: u32 = 100;
 /// happens once a second. The member's thread therefore wakes it at this interval. A consumer must
 /// also poll now and then, or it leaves the group.
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval at which a member checks whether it must ask about the group.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// The interval at which a member that waits for `done` checks whether the group has dropped it.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a leaving member stays open after its assignment is empty. librdkafka sends the leave
@@ -61,10 +68,12 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     config.set("auto.offset.reset", "latest");
 
     let (events, receiver) = mpsc::unbounded_channel();
+    let (group, topic) = (group.to_owned(), topic.to_owned());
     let context = MemberContext {
         context: Context::default(),
         events,
         owned: Mutex::default(),
+        assigned: AtomicU64::default(),
         hand_over_max,
         name: format!("{member} in {group}"),
     };
@@ -73,13 +82,19 @@ pub(super) fn join(settings: &KafkaSettings, group: &str, topic: &str, member: &
     let signal = Arc::new(Signal::default());
     let filled = Arc::clone(&signal);
     consumer.set_nonempty_callback(move || filled.set(|state| state.is_filled = true));
-    consumer.subscribe(&[topic]).map_err(|error| client::settings_error(&error))?;
+    consumer.subscribe(&[&topic]).map_err(|error| client::settings_error(&error))?;
     let guard = MembershipGuard(Arc::clone(&signal));
-    std::thread::Builder::new()
-        .name("kafka-member".into())
-        .spawn(move || run(&consumer, &signal))
-        .map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))?;
+    let consumer = Arc::new(consumer);
+    let (watched, watching) = (Arc::downgrade(&consumer), Arc::clone(&signal));
+    let named = (group, topic.clone());
+    thread("kafka-group", move || watch(&watched, &watching, &named))?;
+    thread("kafka-member", move || run(&consumer, &signal, &topic))?;
     Ok(Membership { events: receiver, guard: Box::new(guard) })
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let started = std::thread::Builder::new().name(name.into()).spawn(run);
+    started.map(drop).map_err(|error| Error::Settings(format!("cannot start a thread: {error}")))
 }
 
 /// Wakes the member's thread.
@@ -95,6 +110,8 @@ struct SignalState {
     is_filled: bool,
     /// True if the membership was dropped.
     is_closed: bool,
+    /// True if the member must leave the group and join it again.
+    must_join_again: bool,
 }
 
 impl Signal {
@@ -107,11 +124,11 @@ impl Signal {
 
     fn wait(&self) -> SignalState {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_idle = |state: &mut SignalState| !state.is_filled && !state.is_closed;
+        let is_idle = |state: &mut SignalState| !state.is_filled && !state.is_closed && !state.must_join_again;
         let (mut state, _) =
             self.changed.wait_timeout_while(state, WAKE_INTERVAL, is_idle).unwrap_or_else(PoisonError::into_inner);
         let seen = *state;
-        state.is_filled = false;
+        (state.is_filled, state.must_join_again) = (false, false);
         seen
     }
 }
@@ -125,9 +142,14 @@ impl Drop for MembershipGuard {
     }
 }
 
-fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
+fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal, topic: &str) {
+    let mut is_joined = true;
     loop {
         let seen = signal.wait();
+        if seen.must_join_again && is_joined {
+            consumer.unsubscribe();
+            is_joined = false;
+        }
         if let Err(code) = serve(consumer) {
             // Another process has joined under this member's name, or the group refuses this
             // member.
@@ -138,8 +160,14 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
         if seen.is_closed {
             break;
         }
-        // Any call wakes librdkafka's main thread; the result does not matter.
-        let _ = consumer.assignment();
+        // Any call wakes librdkafka's main thread.
+        let assignment = consumer.assignment();
+        if !is_joined && assignment.is_ok_and(|assignment| assignment.count() == 0) {
+            match consumer.subscribe(&[topic]) {
+                Ok(()) => is_joined = true,
+                Err(error) => tracing::warn!(member = consumer.context().name, %error, "cannot join the group again"),
+            }
+        }
     }
     // Unsubscribing leaves the group. A static member that is only closed would stay in it.
     consumer.unsubscribe();
@@ -151,6 +179,47 @@ fn run(consumer: &BaseConsumer<MemberContext>, signal: &Signal) {
             deadline = Instant::now() + LEAVE_GRACE;
         }
         signal.wait();
+    }
+}
+
+/// Asks now and then whether the group has left partitions without an owner, until the membership
+/// ends.
+fn watch(consumer: &Weak<BaseConsumer<MemberContext>>, signal: &Signal, (group, topic): &(String, String)) {
+    let mut watch = Watch::new(Instant::now());
+    let mut assigned = 0;
+    loop {
+        std::thread::sleep(WATCH_INTERVAL);
+        let Some(consumer) = consumer.upgrade() else { return };
+        let context = consumer.context();
+        let now = Instant::now();
+        if std::mem::replace(&mut assigned, context.assigned.load(Ordering::Relaxed)) != assigned {
+            watch.assigned(now);
+        }
+        if !watch.must_ask(now) {
+            continue;
+        }
+        match unowned::ask(&consumer, group, topic) {
+            Err(error) => {
+                tracing::debug!(member = context.name, %error, "nobody says which partitions have no owner");
+                watch.no_answer(Instant::now());
+            }
+            Ok(answer) => match watch.answer(answer, context.owned().len(), Instant::now()) {
+                Step::Nothing => {}
+                Step::Report(unowned) => {
+                    if !unowned.is_empty() {
+                        tracing::warn!(member = context.name, partitions = ?unowned, "the group has left partitions without an owner");
+                    }
+                    context.send(MembershipEvent::Unowned(unowned.into_iter().map(Partition).collect()));
+                }
+                Step::JoinAgain => {
+                    tracing::warn!(
+                        member = context.name,
+                        "joining the group again, so that every partition gets an owner"
+                    );
+                    signal.set(|state| state.must_join_again = true);
+                }
+            },
+        }
     }
 }
 
@@ -175,6 +244,8 @@ struct MemberContext {
     context: Context,
     events: mpsc::UnboundedSender<MembershipEvent>,
     owned: Mutex<BTreeSet<i32>>,
+    /// How often the group has given this member an assignment.
+    assigned: AtomicU64,
     hand_over_max: Duration,
     name: String,
 }
@@ -210,6 +281,7 @@ impl MemberContext {
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
         tracing::info!(member = self.name, partitions = ?numbers(list), "partitions were assigned");
+        self.assigned.fetch_add(1, Ordering::Relaxed);
         // An explicit end offset keeps librdkafka from asking for committed offsets, of which there
         // are none.
         let assigned = list

@@ -65,7 +65,8 @@ impl Process {
     /// Begins an ownership that accepts the loss of records of `updates`, if any are lost. Random
     /// bytes make the id of the new history unique.
     pub fn begin_mending(&mut self, partition: Partition, random: [u8; 10], now: u64, store: &mut Store, log: &Log) {
-        let (token, checkpoint) = self.claim(partition, store);
+        let leap = 1 + u64::from(u16::from_be_bytes([random[0], random[1]]));
+        let (token, checkpoint) = self.claim(partition, leap, store);
         let updates = &log.updates[partition.0 as usize];
         let updates_from = match recognition::updates(&checkpoint, updates) {
             Found::Whole => None,
@@ -115,7 +116,7 @@ impl Process {
     /// Takes up another topic of `commands` at its beginning: the index forgets the offsets of the
     /// old one, and orders the next owner to begin a history.
     pub fn move_commands(&mut self, partition: Partition, random: [u8; 10], now: u64, store: &mut Store, log: &Log) {
-        let (token, checkpoint) = self.claim(partition, store);
+        let (token, checkpoint) = self.claim(partition, 1, store);
         let Some(token) = token else { return };
         let commands = &log.commands[partition.0 as usize];
         let moved = Checkpoint {
