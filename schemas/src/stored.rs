@@ -102,8 +102,8 @@ pub struct Checkpoint {
     pub world: Option<WorldId>,
     /// The print of the record of `commands` just below `commands_next`, if it is known.
     pub commands_print: Option<Print>,
-    /// The owner has judged every record of `updates` below this offset, so a shorter log has lost
-    /// its end. 0 if it is not known; otherwise not below `updates_low`.
+    /// The owner's newest record of `updates` that counts is just below this offset, so a shorter
+    /// log has lost its end. 0 if it is not known; otherwise not below `updates_low`.
     pub updates_end: Offset,
     /// The print of the record of `updates` just below `updates_end`, if it is known.
     pub updates_print: Option<Print>,

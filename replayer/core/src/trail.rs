@@ -33,10 +33,12 @@ pub(crate) struct RecordTrail {
     next_n: u64,
     /// Everything below this position is judged, and its last valid record is this owner's own.
     known: Position,
-    /// The value of the record just below the known position, if this ownership has seen it.
-    newest_known: Option<Bytes>,
-    /// The highest position of this kind at which a later reader may begin.
+    /// The position behind the newest of this owner's records that count. A checkpoint names no
+    /// higher position, although foreign records up to the known one may follow: only an owner's
+    /// record tells one log from another, because other programs may write the same bytes to both.
     bound: Position,
+    /// The value of the record just below `bound`, if this ownership has seen it.
+    newest_own: Option<Bytes>,
     /// Records that are not acknowledged, oldest first.
     in_flight: VecDeque<Appended>,
     /// Acknowledged records of which it is not known that they count, oldest first, each with the
@@ -69,7 +71,7 @@ impl RecordTrail {
             next_n: 0,
             known: start,
             bound: start,
-            newest_known: None,
+            newest_own: None,
             in_flight: VecDeque::new(),
             uncertain: VecDeque::new(),
         }
@@ -88,8 +90,13 @@ impl RecordTrail {
     /// Notes that recovery has read the own fence back, as the last record below `position`.
     pub fn anchor(&mut self, position: Position, fence: Bytes) {
         self.known = position;
-        self.newest_known = Some(fence);
-        self.bound = position;
+        self.counts(fence);
+    }
+
+    /// Notes that the record just below the known position is this owner's, and counts.
+    fn counts(&mut self, value: Bytes) {
+        self.bound = self.known;
+        self.newest_own = Some(value);
     }
 
     /// Notes that the log has acknowledged record `n`. [`RecordTrail::settle`] then takes it, if it
@@ -121,14 +128,13 @@ impl RecordTrail {
             return Ok(ReadBack::Own);
         }
         let n = record.n;
-        self.newest_known = Some(value.clone());
         let validity = self.known.judge(offset, record);
-        if self.known.may_follow(record) {
-            self.bound = self.known;
-        }
         match validity {
             Validity::Fence => Err(End::Replaced { epoch: Epoch(record.epoch) }),
-            Validity::Valid if self.own(n).is_some_and(|own| own.value == *value) => Ok(ReadBack::Own),
+            Validity::Valid if self.own(n).is_some_and(|own| own.value == *value) => {
+                self.counts(value.clone());
+                Ok(ReadBack::Own)
+            }
             Validity::Valid => {
                 let reason = format!("another process has written epoch {} and n = {n} at offset {offset}", self.epoch);
                 Err(End::NotCounted { n, reason })
@@ -153,9 +159,9 @@ impl RecordTrail {
                 let is_next = n == known.n + 1 && *offset == Some(known.offset);
                 match *offset {
                     Some(offset) if is_next || Mutant::TrustEveryOffset.is_on() => {
+                        let value = value.clone();
                         self.known = Position { offset: offset.next(), epoch: self.epoch, n, ..known };
-                        self.newest_known = Some(value.clone());
-                        self.bound = self.known;
+                        self.counts(value);
                     }
                     Some(offset) if offset < known.offset => {
                         let reason = format!(
@@ -187,16 +193,16 @@ impl RecordTrail {
         self.known
     }
 
-    /// The print of the record just below the known position, if this ownership has seen it.
-    pub fn known_print(&self) -> Option<Print> {
-        self.newest_known.as_deref().map(Print::of)
-    }
-
-    /// The highest position below the known one that may stand in a checkpoint. It differs from the
-    /// known position only if foreign records of a later epoch stand in between
-    /// ([`Position::may_follow`]). None of those counts.
+    /// The position behind the newest of this owner's records that count. A checkpoint names no
+    /// higher one.
     pub fn bound(&self) -> Position {
         self.bound
+    }
+
+    /// The print of the record just below [`RecordTrail::bound`]. `None` before recovery has read
+    /// the fence.
+    pub fn bound_print(&self) -> Option<Print> {
+        self.newest_own.as_deref().map(Print::of)
     }
 
     /// True if a record is acknowledged, and the owner must read the log back to learn whether it
@@ -279,19 +285,21 @@ mod tests {
         assert!(!trail.is_uncertain());
     }
 
-    /// The next owner compares the record just below the position with the position's epoch, to see
-    /// whether the log is another one.
+    /// The next owner recognises the log by the record just below the position. Another program may
+    /// write the same bytes to another log as well.
     #[test]
-    fn r4_no_bound_follows_a_foreign_record_of_a_later_epoch() {
-        let (mut trail, _) = trail(1);
+    fn r4_no_bound_follows_a_foreign_record() {
+        let (mut trail, values) = trail(2);
         acknowledge(&mut trail, 1, Some(Offset(10))).unwrap();
-        let foreign = encoded(50, 1, Body::Decisions(Decisions::default()));
-        assert_eq!(read(&mut trail, 11, &foreign).unwrap(), ReadBack::Foreign);
-        assert_eq!((trail.known(), trail.bound()), (at(12, 1), at(11, 1)));
-        assert!(trail.known().contradiction(foreign).is_some());
-        let late = encoded(2, 0, Body::Fence(Fence::default()));
-        assert_eq!(read(&mut trail, 12, &late).unwrap(), ReadBack::Foreign);
-        assert_eq!((trail.known(), trail.bound()), (at(13, 1), at(13, 1)));
+        let print = trail.bound_print();
+        assert_eq!(print, Some(Print::of(&values[1])));
+        for (offset, epoch) in [(11, 50), (12, 2)] {
+            let foreign = encoded(epoch, 1, Body::Decisions(Decisions::default()));
+            assert_eq!(read(&mut trail, offset, &foreign).unwrap(), ReadBack::Foreign);
+            assert_eq!((trail.known(), trail.bound(), trail.bound_print()), (at(offset + 1, 1), at(11, 1), print));
+        }
+        assert_eq!(read(&mut trail, 13, &values[2]).unwrap(), ReadBack::Own);
+        assert_eq!((trail.bound(), trail.bound_print()), (at(14, 2), Some(Print::of(&values[2]))));
     }
 
     #[test]

@@ -109,8 +109,8 @@ pub struct Checkpoint {
     /// if not known.
     #[prost(bytes = "bytes", tag = "8")]
     pub commands_print: ::prost::bytes::Bytes,
-    /// The owner has judged every record of updates below this offset, so a shorter log has lost its
-    /// end. 0 if not known.
+    /// The owner's newest record of updates that counts is just below this offset, so a shorter log
+    /// has lost its end. 0 if not known.
     #[prost(int64, tag = "9")]
     pub updates_end: i64,
     /// The first 8 bytes of the BLAKE3 hash of the record's value at offset updates_end - 1. Empty if

@@ -108,8 +108,8 @@ impl PartitionCore {
             return;
         }
         let mut entries = Vec::new();
-        let known = self.trail.known();
-        let mut low = self.trail.bound();
+        let end = self.trail.bound();
+        let mut low = end;
         let trail = &self.trail;
         self.chunks.for_each_unstored(|chunk, slot| {
             if let State::Live(resident) = &mut slot.state
@@ -145,8 +145,8 @@ impl PartitionCore {
             world,
             // Version 0.1.0 cannot read a checkpoint with the following fields.
             commands_print: next.print.filter(|_| world.is_some()),
-            updates_end: if world.is_some() { known.offset } else { Offset(0) },
-            updates_print: self.trail.known_print().filter(|_| world.is_some()),
+            updates_end: if world.is_some() { end.offset } else { Offset(0) },
+            updates_print: self.trail.bound_print().filter(|_| world.is_some()),
             commands_anew: false,
         };
         // A chunk that cannot be loaded may be a sign that the index is not this owner's any more.
