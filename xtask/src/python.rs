@@ -30,7 +30,7 @@ pub fn environment(name: &str, requirements: &Path, screen: Screen) -> Result<Pa
     }
     make(&home, screen)?;
     let mut pip = Command::new(programs.join("python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"]);
     pip.arg(requirements).stdout(screen.stdio());
     process::check("pip install", pip)?;
     fs::write(&stamp, recipe)?;

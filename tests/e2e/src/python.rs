@@ -44,7 +44,7 @@ pub fn environment(name: &str, requirements: &Path) -> PathBuf {
     }
     check(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"]);
     check(pip.arg(requirements));
     std::fs::write(stamp, wanted).expect("a stamp");
     python
