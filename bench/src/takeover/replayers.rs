@@ -43,7 +43,9 @@ impl Event {
     /// Returns true if the consumer group assigns partitions to this process (`some` is true), or
     /// assigns none (`some` is false).
     pub fn is_assigned(&self, some: bool) -> bool {
-        self.line["message"] == "assigned" && (self.line["partitions"] != "[]") == some
+        // Version 0.1.0 says only "assigned".
+        let is_assignment = self.line["message"].as_str().is_some_and(|said| said.ends_with("assigned"));
+        is_assignment && (self.line["partitions"] != "[]") == some
     }
 
     /// Returns true if the replayer starts to decide.
