@@ -3,17 +3,23 @@
 //! chunks which cannot be loaded or are being checked.
 //!
 //! Invariants: a chunk has at most one slot; a chunk with a decision that no ref contains is in the
-//! set `unstored`; the sizes and counts agree with the slots. When the chunks take too much memory,
-//! the least recently used clean chunks are dropped.
+//! set `unstored`; the sizes and counts agree with the slots.
+//!
+//! The chunks have a budget of bytes. When they take more, the least recently used clean chunks are
+//! dropped. A load takes a share of the budget before it begins, because nobody knows how large the
+//! content will be, and loads that find no room wait. So the memory does not grow with the number
+//! of chunks that commands or recovery touch.
 
 use crate::resident::Resident;
 use crate::slots::{Loading, Slot, State, Waiting};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::Place;
-use driftless_schemas::ChunkId;
 use driftless_schemas::time::MonotonicMs;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use driftless_schemas::{ChunkId, limits};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Even the smallest budget has room for this many loads at a time.
+const LOADS_AT_LEAST: usize = 2;
 
 /// The chunks of one ownership.
 #[derive(Default)]
@@ -24,28 +30,32 @@ pub(crate) struct Chunks {
     uses: u64,
     /// Estimated memory of the chunks in memory.
     bytes: usize,
+    /// Chunks whose stored state is being loaded.
+    loads: BTreeSet<ChunkId>,
+    /// Chunks whose stored state is loaded once the budget has room, oldest first.
+    deferred: VecDeque<ChunkId>,
     /// Waiting commands that do not count against `commands_in_flight_max`, because their chunks
     /// cannot be loaded or are being checked.
     set_aside: usize,
 }
 
 impl Chunks {
-    /// Returns the chunk's slot, and true if the slot is new. The caller must then ask for the
-    /// chunk's stored state.
-    pub fn slot(&mut self, chunk: &ChunkId, place: Place) -> (&mut Slot, bool) {
+    /// Makes sure that the chunk has a slot, and notes that it is used now. Returns true if the
+    /// slot is new. The caller must then ask for the chunk's stored state.
+    pub fn use_slot(&mut self, chunk: &ChunkId, place: Place) -> bool {
         self.uses += 1;
         let last_used = self.uses;
-        match self.slots.entry(chunk.clone()) {
-            Entry::Occupied(slot) => {
-                let slot = slot.into_mut();
-                slot.last_used = last_used;
-                (slot, false)
-            }
-            Entry::Vacant(slot) => {
-                let state = State::Loading(Loading::default());
-                (slot.insert(Slot { place, last_used, state }), true)
-            }
+        if let Some(slot) = self.slots.get_mut(chunk) {
+            slot.last_used = last_used;
+            return false;
         }
+        let state = State::Loading(Loading::default());
+        self.slots.insert(chunk.clone(), Slot { place, last_used, state });
+        true
+    }
+
+    pub fn slot_mut(&mut self, chunk: &ChunkId) -> Option<&mut Slot> {
+        self.slots.get_mut(chunk)
     }
 
     pub fn contains(&self, chunk: &ChunkId) -> bool {
@@ -238,17 +248,60 @@ impl Chunks {
         self.bytes = self.bytes + bytes - std::mem::replace(&mut resident.bytes, bytes);
     }
 
-    /// If all chunks together take more than `bytes_max`, drops the least recently used clean ones
-    /// until the rest takes at most 90% of it.
+    /// Notes that the stored state of a loading chunk is needed. [`Self::begin_loads`] begins the
+    /// load.
+    pub fn want_load(&mut self, chunk: &ChunkId) {
+        self.deferred.push_back(chunk.clone());
+    }
+
+    /// Returns the chunks whose loads begin now, because the budget has room for them.
+    pub fn begin_loads(&mut self, bytes_max: usize) -> Vec<ChunkId> {
+        let mut begun = Vec::new();
+        let taken = |chunks: &Self| (chunks.loads.len() + 1).saturating_mul(load_bytes(bytes_max));
+        while self.bytes.saturating_add(taken(self)) <= bytes_max
+            && let Some(chunk) = self.deferred.pop_front()
+        {
+            if matches!(self.state(&chunk), Some(State::Loading(_))) && self.loads.insert(chunk.clone()) {
+                begun.push(chunk);
+            }
+        }
+        begun
+    }
+
+    /// Notes that a load has ended, whether it has succeeded or not.
+    pub fn load_ended(&mut self, chunk: &ChunkId) {
+        self.loads.remove(chunk);
+    }
+
+    /// True if a chunk waits for room in the budget.
+    pub fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// True if so much of the budget is used that decisions must be stored before they are due:
+    /// only clean chunks can be dropped. Loads in flight do not count, because they end by
+    /// themselves.
+    pub fn is_pressed(&self, bytes_max: usize) -> bool {
+        self.bytes > (bytes_max / 4 * 3).min(self.limit(bytes_max))
+    }
+
+    /// The memory that the chunks may take. If a load waits, they must leave room for it.
+    fn limit(&self, bytes_max: usize) -> usize {
+        bytes_max - if self.has_deferred() { load_bytes(bytes_max) } else { 0 }
+    }
+
+    /// If all chunks together take more than `bytes_max`, or leave no room for the next load, drops
+    /// the least recently used clean ones until the rest takes at most 90% of it and leaves room.
     pub fn drop_cold(&mut self, bytes_max: usize) {
-        if self.bytes <= bytes_max {
+        let limit = self.limit(bytes_max);
+        if self.bytes <= limit {
             return;
         }
         let is_clean = |slot: &Slot| matches!(&slot.state, State::Live(resident) if resident.is_clean());
         let clean = self.slots.iter().filter(|(_, slot)| is_clean(slot));
         let mut clean: Vec<(u64, ChunkId)> = clean.map(|(chunk, slot)| (slot.last_used, chunk.clone())).collect();
         clean.sort_unstable();
-        let target = bytes_max / 10 * 9;
+        let target = limit.min(bytes_max / 10 * 9);
         for (_, chunk) in clean {
             if self.bytes <= target {
                 return;
@@ -280,6 +333,11 @@ impl Chunks {
     pub fn failing(&self) -> usize {
         self.slots.values().filter(|slot| slot.is_failing()).count()
     }
+}
+
+/// The room that a load takes before anybody knows how large the content is, in bytes.
+fn load_bytes(bytes_max: usize) -> usize {
+    limits::CONTENT_BYTES_MAX.min(bytes_max / LOADS_AT_LEAST)
 }
 
 impl Slot {

@@ -236,13 +236,15 @@ impl PartitionCore {
         self.outputs.pop_front()
     }
 
-    /// True if the shell may hand in more commands: the core decides commands, and fewer than
-    /// `commands_in_flight_max` of them wait for a chunk to load or for an acknowledgement.
+    /// True if the shell may hand in more commands: the core decides commands, fewer than
+    /// `commands_in_flight_max` of them wait for a chunk to load or for an acknowledgement, and the
+    /// chunks are within their budget of memory. Other commands wait in the log.
     #[must_use]
     pub fn wants_commands(&self) -> bool {
         // Commands that wait for a chunk which cannot be loaded do not count.
         let open = self.progress.open().saturating_sub(self.chunks.set_aside());
-        self.is_running() && self.mending.is_none() && open < self.settings.commands_in_flight_max
+        let has_room = !self.chunks.has_deferred() && self.chunks.bytes() <= self.settings.chunks_bytes_max;
+        self.is_running() && self.mending.is_none() && open < self.settings.commands_in_flight_max && has_room
     }
 
     /// True while the core takes commands: from the end of recovery until the last checkpoint of a
@@ -333,6 +335,7 @@ impl PartitionCore {
                 self.begin_checkpoint(now);
             }
             self.chunks.drop_cold(self.settings.chunks_bytes_max);
+            self.begin_loads();
         }
         self.begin_leaving(now);
     }

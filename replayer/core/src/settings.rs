@@ -18,7 +18,8 @@ pub struct Settings {
     /// The time between two checkpoints while anything changes, milliseconds.
     pub checkpoint_interval_ms: u64,
     /// The limit for the estimated memory of all chunks, bytes. Above it, the least recently used
-    /// clean chunks are dropped.
+    /// clean chunks are dropped, and commands wait in the log. From three quarters of it on, chunks
+    /// are stored before they are due.
     pub chunks_bytes_max: usize,
     /// The owner takes no more commands while this many wait for a chunk to load, or for the log to
     /// acknowledge their decision.

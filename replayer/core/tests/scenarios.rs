@@ -379,9 +379,57 @@ fn a_chunk_that_cannot_be_loaded_blocks_no_other_and_no_bound_passes_it() {
     scene.finish();
 }
 
+/// Commands touch more chunks than memory has room for. Loads and commands wait, dirty chunks are
+/// stored early and dropped, and in the end every command is decided. Recovery stays within the
+/// same budget.
+#[test]
+fn the_memory_of_chunks_is_bounded_however_many_chunks_are_touched() {
+    let settings =
+        driftless_replayer_core::Settings { snapshot_max_age_ms: 600_000, snapshot_every: 1_000, ..settings() };
+    let budget = settings.chunks_bytes_max;
+    let mut scene = Scene::with(settings);
+    for chunk in 0..4 {
+        put(&mut scene, chunk, 1, 2);
+    }
+    let owner = running(&mut scene);
+    let mut most = 0;
+    let mut work = |scene: &mut Scene, owner: usize| {
+        if scene.core(owner).wants_commands() {
+            scene.read_commands(owner, 4);
+        }
+        assert!(scene.owners[owner].loads.len() <= 2, "the loads in flight have room, too");
+        scene.load(owner, true);
+        scene.land(owner);
+        scene.ack(owner, true);
+        most = most.max(scene.core(owner).stats().chunk_bytes);
+    };
+    for _ in 0..20 {
+        work(&mut scene, owner);
+    }
+    assert!(!scene.core(owner).wants_commands(), "memory is used up, so commands wait in the log");
+    // The next owner recovers the dirty chunks, and then stores and drops them.
+    scene.kill(owner);
+    let owner = running(&mut scene);
+    let mut rounds = 0;
+    while scene.core(owner).commands_next() < Offset(8) || scene.core(owner).stats().dirty_chunks > 0 {
+        work(&mut scene, owner);
+        scene.put(owner, true);
+        scene.tick(owner, 100);
+        scene.write(owner, true);
+        scene.tell_written(owner);
+        rounds += 1;
+        assert!(rounds < 500, "the partition does not come to an end: {:?}", scene.core(owner).stats());
+    }
+    assert!(most > budget / 2 && most <= budget, "{most} bytes, and the budget is {budget}");
+    scene.finish();
+}
+
 #[test]
 fn snapshots_that_wait_for_a_checkpoint_do_not_hold_up_the_next() {
-    let mut scene = Scene::with(driftless_replayer_core::Settings { checkpoint_interval_ms: 60_000, ..settings() });
+    // With less memory, every durable object would cause a checkpoint.
+    let settings =
+        driftless_replayer_core::Settings { checkpoint_interval_ms: 60_000, chunks_bytes_max: 100_000, ..settings() };
+    let mut scene = Scene::with(settings);
     for chunk in 0..4 {
         put(&mut scene, chunk, 1, 3);
     }

@@ -26,15 +26,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Settings with short intervals and low limits, so that snapshots, checkpoints and evictions
-/// happen often in a short run.
-fn settings() -> Settings {
+/// happen often in a short run. The memory of some processes has room for one or two chunks, and
+/// that of the others for all.
+fn settings(is_small: bool) -> Settings {
     Settings {
         snapshot_every: 6,
         snapshot_max_age_ms: 1_500,
         snapshot_min_interval_ms: 200,
         snapshots_in_flight_max: 2,
         checkpoint_interval_ms: 400,
-        chunks_bytes_max: 2_600,
+        chunks_bytes_max: if is_small { 2_600 } else { 50_000 },
         commands_in_flight_max: 48,
         waiting_per_chunk_max: 5,
         load_retry_ms: 200,
@@ -153,6 +154,10 @@ impl Process {
         }
     }
 
+    fn settings(&self) -> Settings {
+        settings(self.clock_ms.is_multiple_of(2))
+    }
+
     /// True if the process takes steps: it is neither stopped nor killed.
     #[must_use]
     pub fn is_awake(&self) -> bool {
@@ -181,7 +186,7 @@ impl Process {
         }
         let (id, owner) = self.next_owner();
         let core =
-            PartitionCore::new(Arc::clone(&self.world), partition, &owner, checkpoint, settings(), self.now(now))
+            PartitionCore::new(Arc::clone(&self.world), partition, &owner, checkpoint, self.settings(), self.now(now))
                 .careful_with(self.careful.clone());
         self.own((id, partition, core), token, &checkpoint, log, now);
         Some((partition, store.view(partition, 0)))

@@ -82,10 +82,8 @@ impl PartitionCore {
         touched: &mut Vec<ChunkId>,
         now: MonotonicMs,
     ) {
-        let (slot, is_new) = self.chunks.slot(&chunk, place);
-        if is_new {
-            self.outputs.push_back(Output::Load(chunk.clone()));
-        }
+        self.use_slot(&chunk, place);
+        let Some(slot) = self.chunks.slot_mut(&chunk) else { return };
         let State::Live(resident) = &mut slot.state else {
             let (per_chunk, all) = (self.settings.waiting_per_chunk_max, self.settings.commands_in_flight_max);
             return self.chunks.enqueue(&chunk, Waiting { asked, value, batch }, per_chunk, all);

@@ -24,13 +24,25 @@ use std::sync::Arc;
 impl PartitionCore {
     /// Makes sure that the chunk has a slot; a new slot asks for the chunk's stored state.
     pub(super) fn use_slot(&mut self, chunk: &ChunkId, place: Place) {
-        let (_, is_new) = self.chunks.slot(chunk, place);
-        if is_new {
-            self.outputs.push_back(Output::Load(chunk.clone()));
+        if self.chunks.use_slot(chunk, place) {
+            self.chunks.want_load(chunk);
+            self.begin_loads();
         }
     }
 
+    /// Begins the loads for which the budget has room.
+    pub(super) fn begin_loads(&mut self) {
+        let begun = self.chunks.begin_loads(self.settings.chunks_bytes_max);
+        self.outputs.extend(begun.into_iter().map(Output::Load));
+    }
+
     pub(super) fn take_loaded(&mut self, chunk: ChunkId, loaded: Result<Option<Stored>, LoadError>, now: MonotonicMs) {
+        self.chunks.load_ended(&chunk);
+        self.take_load(chunk, loaded, now);
+        self.begin_loads();
+    }
+
+    fn take_load(&mut self, chunk: ChunkId, loaded: Result<Option<Stored>, LoadError>, now: MonotonicMs) {
         let Some((place, loading)) = self.chunks.loading_mut(&chunk) else { return };
         let stored = match loaded {
             Ok(stored) => stored,
@@ -106,8 +118,10 @@ impl PartitionCore {
     }
 
     pub(super) fn retry_loads(&mut self, now: MonotonicMs) {
-        let chunks = self.chunks.take_retries(now);
-        self.outputs.extend(chunks.into_iter().map(Output::Load));
+        for chunk in self.chunks.take_retries(now) {
+            self.chunks.want_load(&chunk);
+        }
+        self.begin_loads();
     }
 
     fn go_live(&mut self, chunk: &ChunkId, mut resident: Resident, recovered: Vec<Recovered>, now: MonotonicMs) {

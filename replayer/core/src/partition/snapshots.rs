@@ -13,13 +13,20 @@ use driftless_schemas::proto::{SnapshotStored, updates_record::Body};
 use driftless_schemas::stored::{Checkpoint, Location, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Hash, Offset, Version};
+use std::cmp::Reverse;
 
 impl PartitionCore {
     /// True if a checkpoint must be written without waiting for its interval: the object of an
-    /// urgent chunk is durable, and its ref is not written yet.
+    /// urgent chunk is durable, or that of any chunk while memory is short, and its ref is not
+    /// written yet.
     pub(super) fn is_checkpoint_urgent(&self) -> bool {
         let is_put = |resident: &Resident| resident.snapshot.as_ref().is_some_and(|s| s.step == Step::Put);
-        self.chunks.count_unstored(|resident| resident.is_urgent && is_put(resident)) > 0
+        let is_pressed = self.is_pressed();
+        self.chunks.count_unstored(|resident| (resident.is_urgent || is_pressed) && is_put(resident)) > 0
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.chunks.is_pressed(self.settings.chunks_bytes_max)
     }
 
     pub(super) fn begin_snapshots(&mut self, now: MonotonicMs) {
@@ -39,13 +46,29 @@ impl PartitionCore {
         }
     }
 
-    /// The chunks whose snapshots begin now, as many as `snapshots_in_flight_max` allows.
+    /// The chunks whose snapshots begin now, as many as `snapshots_in_flight_max` allows. While
+    /// memory is short, every dirty chunk is due: first the one that was dirty longest, then the
+    /// largest.
     fn due_for_snapshot(&mut self, now: MonotonicMs) -> Vec<ChunkId> {
         // A snapshot that only waits for the next checkpoint does not count against the limit. If
         // it did, the interval of checkpoints would limit how many objects are stored.
         let is_putting = |resident: &Resident| resident.snapshot.as_ref().is_some_and(|s| s.step == Step::Putting);
         let mut room = self.settings.snapshots_in_flight_max.saturating_sub(self.chunks.count_unstored(is_putting));
         let uncopied = self.dead_letters.chunks();
+        if self.is_pressed() {
+            let mut dirty = Vec::new();
+            self.chunks.for_each_unstored(|chunk, slot| {
+                if let State::Live(resident) = &slot.state
+                    && let (None, Some(since)) = (&resident.snapshot, resident.dirty.map(|dirty| dirty.since))
+                    && !uncopied.contains(chunk)
+                {
+                    dirty.push((since, Reverse(resident.bytes), chunk.clone()));
+                }
+                true
+            });
+            dirty.sort_unstable();
+            return dirty.into_iter().take(room).map(|(.., chunk)| chunk).collect();
+        }
         let settings = &self.settings;
         let mut due = Vec::new();
         self.chunks.for_each_unstored(|chunk, slot| {

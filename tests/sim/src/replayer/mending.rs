@@ -57,7 +57,7 @@ fn mending_settings() -> Settings {
         snapshot_max_age_ms: 0,
         snapshot_min_interval_ms: 0,
         checkpoint_interval_ms: 0,
-        ..settings()
+        ..settings(true)
     }
 }
 
