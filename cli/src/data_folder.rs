@@ -91,7 +91,7 @@ impl DataFolder {
     /// would hold a lock on it, while the next process would create and lock a new file.
     pub fn lock(&self) -> Result<File> {
         let folder = self.0.display();
-        std::fs::create_dir_all(&self.0)
+        make_private(&self.0)
             .with_context(|| format!("cannot make the data folder {folder}: choose another with --data"))?;
         let path = self.0.join("dev.lock");
         let cannot = || format!("cannot lock {}: choose another data folder with --data", path.display());
@@ -179,6 +179,16 @@ fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a folder that other users of the machine cannot read. It holds a key that signs tokens. A
+/// folder that exists keeps its permissions.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 #[cfg(test)]

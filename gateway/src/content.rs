@@ -63,7 +63,7 @@ pub(crate) async fn content(
 
 /// The answer while a chunk's stored state cannot be loaded.
 pub(crate) fn unavailable(reason: &str) -> Problem {
-    let detail = format!("the chunk's stored state cannot be loaded now: {reason}; try again");
+    let detail = format!("the chunk cannot be loaded now: {reason}; try again");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with_retry_after_ms(1000)
 }
 

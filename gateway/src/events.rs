@@ -98,6 +98,7 @@ pub(crate) fn respond(
     // Without a session, the reader gets no outcomes: no client can have this writer id.
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
     let subscription = context.hub.subscribe(Joined {
+        user: claims.sub.as_str().into(),
         writer,
         access: Arc::new(claims.access),
         families: None,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::metrics;
+use crate::turns::Turns;
 
 /// Reads the partitions of `updates` that are open.
 pub(crate) struct Follower {
@@ -39,8 +40,9 @@ pub(crate) struct Loader {
     indexes: Indexes,
     views: Arc<Vec<View>>,
     log: Arc<dyn Log>,
-    /// Bounds concurrent loads, so that ten thousand clients at once do not flood the store.
-    loads: Arc<Semaphore>,
+    /// Bounds concurrent loads, so that ten thousand clients at once do not flood the store. Users
+    /// load in turn.
+    loads: Turns,
     /// Bounds concurrent readers of old parts of the log.
     rereads: Arc<Semaphore>,
 }
@@ -85,7 +87,7 @@ impl Follower {
             indexes,
             views: Arc::new(views.collect()),
             log: Arc::clone(log),
-            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            loads: Turns::new(LOADS_MAX),
             rereads: Arc::new(Semaphore::new(REREADS_MAX)),
         };
         Ok(Self { log: Arc::clone(log), topic, reader: None, loader })
@@ -152,19 +154,22 @@ impl Loader {
 
     /// Loads the state of `logged`, which is a ref from the log, or of the newest ref in the index,
     /// whichever is newer. The state is `None` if no state of the chunk is stored. Also rereads the
-    /// records that the hub evicted, unless the loaded state contains them.
+    /// records that the hub evicted, unless the loaded state contains them. The load waits for the
+    /// turn of `user`.
     pub async fn load(
         &self,
         chunk: &ChunkId,
         logged: Option<StoredRef>,
         reread: Option<Box<Reread>>,
+        user: &Arc<str>,
     ) -> (Result<Option<Loaded>, LoadError>, Option<Box<Reread>>) {
-        // The semaphore is never closed.
-        let _permit = self.loads.acquire().await;
+        let permit = self.loads.permit(user).await;
         let loaded = match self.stored(chunk, logged).await {
             Ok(loaded) => loaded,
             Err(e) => return (Err(e), None),
         };
+        // A reread may wait for a minute, and other loads must not wait behind it.
+        drop(permit);
         let Some(reread) = reread.filter(|reread| !loaded.as_ref().is_some_and(|l| reread.is_covered_by(&l.stored)))
         else {
             return (Ok(loaded), None);

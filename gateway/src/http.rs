@@ -12,7 +12,9 @@ use driftless_schemas::access::Claims;
 use driftless_schemas::proto::Track;
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Seq, SessionId};
-use driftless_web::http::{ChunkPath, ConnectionPermit, Origins, Problem, Response, Routes, json, query_value, token};
+use driftless_web::http::{
+    ChunkPath, ConnectionPermit, FixedJson, Origins, Problem, Response, Routes, json, query_value, token,
+};
 use driftless_web::socket::{self, Upgrade};
 use serde_json::json as value;
 use std::sync::Arc;
@@ -51,7 +53,9 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
         .map(|token: Option<String>, query: String, context: Arc<Context>, permit| {
             open_several(token.as_deref(), &query, &context, permit).unwrap_or_else(Problem::response)
         });
-    let spec = warp::path!("v1" / "world").and(warp::get()).map(move || world_json(&world));
+    let world = FixedJson::new(&world_json(&world));
+    let spec = warp::path!("v1" / "world").and(warp::get()).and(warp::header::headers_cloned());
+    let spec = spec.map(move |headers: HeaderMap| world.response(&headers));
     let partitions = warp::path!("v1" / "partitions").and(warp::get()).and(with).then(partitions_json);
     let routes = websocket.or(spec).unify().or(several).unify().or(partitions).unify().or(chunks).unify().boxed();
     openapi::document().guard(routes)
@@ -193,7 +197,7 @@ fn status_json(status: &Status) -> serde_json::Value {
 
 /// `GET /v1/world`: the description of the world that `Welcome` announces, for clients without a
 /// websocket, and the colours of flat grids.
-fn world_json(world: &World) -> Response {
+fn world_json(world: &World) -> serde_json::Value {
     let families = world.families().iter().map(|family| {
         let spec = &family.spec;
         value!({
@@ -204,14 +208,10 @@ fn world_json(world: &World) -> Response {
         })
     });
     let spec = world.spec();
-    let body = value!({
+    value!({
         "name": spec.name, "generation": spec.generation, "partitions": spec.partitions,
         "families": families.collect::<Vec<_>>(),
-    });
-    let mut response = json(StatusCode::OK, &body);
-    // An update of the world may add families and colours.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    })
 }
 
 /// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch, n and history

@@ -195,8 +195,9 @@ impl Task {
                 Output::Close(id, code, why) => self.send(id, Outgoing::Close(code, why)),
                 Output::Load(chunk, stored, reread) => {
                     let (loader, messages) = (self.follower.loader.clone(), self.messages.clone());
+                    let user = self.hub.waits_for(&chunk).unwrap_or_default();
                     tokio::spawn(async move {
-                        let (loaded, reread) = loader.load(&chunk, stored, reread).await;
+                        let (loaded, reread) = loader.load(&chunk, stored, reread, &user).await;
                         if let Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) = &loaded {
                             tracing::warn!(%chunk, "cannot load the chunk: {reason}");
                         }

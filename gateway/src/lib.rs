@@ -22,6 +22,7 @@ mod follower;
 mod hub;
 mod socket_state;
 mod sockets;
+mod turns;
 mod http;
 mod content;
 mod events;

@@ -4,7 +4,8 @@
 //! The shard writes everything that the hub and the session have for the client. The socket is not
 //! read while the hub has not handled its last requests, nor while many bytes wait to be written,
 //! nor while its user is throttled. TCP backpressure then reaches the client, no queue of the
-//! gateway grows, and no request is lost.
+//! gateway grows, and no request is lost. After each read, other tasks run, so that a client which
+//! sends as fast as it can keeps no worker.
 
 use crate::context::Context;
 use crate::hub::SocketHandle;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use driftless_gateway_core::connection::{Connection, Input, Outputs};
 use driftless_runtime_core::Close;
 use driftless_web::http::ConnectionPermit;
-use driftless_web::socket::{Inbound, InboundError, Reader};
+use driftless_web::socket::{Inbound, InboundError, Reader, discard};
 use driftless_web::stream::{CLOSE_TIMEOUT, Stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +81,13 @@ impl Socket {
             let is_read = !self.connection.is_throttled(now.monotonic) && self.state.is_readable();
             let done = tokio::select! {
                 ready = self.state.stream.readable(), if is_read => match ready {
-                    Ok(()) => self.read(),
+                    Ok(()) => {
+                        let read = self.read();
+                        // A socket that always has bytes is always ready, so that this loop would
+                        // never wait.
+                        tokio::task::yield_now().await;
+                        read
+                    }
                     Err(_) => Err(Ended::Gone),
                 },
                 () = self.state.changed() => match self.state.is_ended() {
@@ -133,7 +140,9 @@ impl Socket {
             Inbound::Binary(bytes) => self.handle(Input::Frame(bytes), out),
             Inbound::Ping(payload) => {
                 self.heard(out);
-                self.handle.shard(ToShard::Pong(self.handle.id, payload));
+                if self.state.pinged(payload) {
+                    self.handle.shard(ToShard::Pinged(self.handle.id));
+                }
             }
             Inbound::Pong => self.heard(out),
             Inbound::Text => self.handle(Input::Untrusted("messages are binary protobuf, not text"), out),
@@ -154,13 +163,18 @@ impl Socket {
     /// Returns [`Ended::With`] if the connection closes the socket.
     fn carry_out(&mut self, out: &mut Outputs) -> Result<(), Ended> {
         if !out.session.frame.is_empty() {
-            self.handle.shard(ToShard::SessionEvents(self.handle.id, out.session.frame.split().freeze()));
+            let frame = out.session.frame.split().freeze();
+            self.state.owes(frame.len());
+            self.handle.shard(ToShard::SessionEvents(self.handle.id, frame));
         }
         if std::mem::take(&mut out.was_throttled) {
             metrics::silenced();
         }
         if self.permit.is_some() && self.connection.identity().is_some() {
             self.permit.take().iter().for_each(ConnectionPermit::release_address);
+        }
+        if self.connection.identity().is_some() {
+            self.reader.greeted();
         }
         match out.session.close.take() {
             Some(end) => Err(Ended::With(end)),
@@ -182,7 +196,7 @@ impl Socket {
         // Leave the hub now, because the hub does not wait until the peer has closed.
         handle.leave();
         let farewell = async {
-            while state.stream.readable().await.is_ok() && state.stream.read_ready(|_| ()).is_ok() {}
+            discard(&state.stream).await;
             while !state.is_ended() {
                 state.changed().await;
             }

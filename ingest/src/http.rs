@@ -12,7 +12,7 @@ use driftless_ingest_core::{Admitted, Produce, Rejection};
 use driftless_log::AppendError;
 use driftless_runtime_core::{Environment as _, Identity, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
-use driftless_web::http::{ChunkPath, Problem, Response, Routes, body, chunk_path, json, query_value, token};
+use driftless_web::http::{ChunkPath, Problem, Response, Routes, body_for, chunk_path, json, query_value};
 use results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,10 +35,9 @@ pub(crate) fn routes(context: &Arc<Context>) -> Routes {
     let sessions = warp::path!("v1" / "sessions")
         .and(warp::post())
         .and(with(Arc::clone(context)))
-        .and(token())
-        .and(body(limits::CLIENT_FRAME_BYTES_MAX))
-        .map(|context: Arc<Context>, token, body: Bytes| {
-            new_session(&context, token, &body).unwrap_or_else(Problem::response)
+        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, user(context)))
+        .map(|context: Arc<Context>, claims, body: Bytes| {
+            new_session(&context, &claims, &body).unwrap_or_else(Problem::response)
         });
     let commands = chunk_path()
         .and_then(|path: ChunkPath| async move {
@@ -47,20 +46,30 @@ pub(crate) fn routes(context: &Arc<Context>) -> Routes {
         })
         .and(warp::post())
         .and(with(Arc::clone(context)))
-        .and(token())
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-        .and(body(limits::CLIENT_FRAME_BYTES_MAX))
-        .then(|chunk: ChunkId, context: Arc<Context>, token, headers, query: String, body| async move {
+        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, user(context)))
+        .then(|chunk: ChunkId, context: Arc<Context>, headers, query: String, claims, body| async move {
             let request = Request { chunk, headers, query, body };
-            commands(&context, token, request).await.unwrap_or_else(Problem::response)
+            commands(&context, claims, request).await.unwrap_or_else(Problem::response)
         });
     sessions.or(commands).unify().boxed()
 }
 
-fn check_token(context: &Context, token: Option<String>) -> Result<Claims, Problem> {
-    let token = token.ok_or_else(Problem::no_token)?;
-    context.verifier.verify(&token, context.clock.now().unix).map_err(|e| Problem::token(&e))
+/// Checks the token of a request, and whether its user's rate is used up.
+fn user(context: &Arc<Context>) -> impl Fn(Option<String>) -> Result<Claims, Problem> + Clone + use<> {
+    let context = Arc::clone(context);
+    move |token| {
+        let token = token.ok_or_else(Problem::no_token)?;
+        let now = context.clock.now();
+        let claims = context.verifier.verify(&token, now.unix).map_err(|e| Problem::token(&e))?;
+        let bucket = context.rates.of(&claims.sub, now.monotonic);
+        bucket.check([1, 0, 0], now.monotonic).map_err(|wait_ms| {
+            let detail = format!("{:?} sends more than its rate allows; wait {wait_ms} ms", claims.sub);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
+        })?;
+        Ok(claims)
+    }
 }
 
 /// The body of `POST /v1/sessions`, which may be empty.
@@ -81,8 +90,7 @@ struct NewSession {
     token_expires_at: i64,
 }
 
-fn new_session(context: &Context, token: Option<String>, body: &[u8]) -> Result<Response, Problem> {
-    let claims = check_token(context, token)?;
+fn new_session(context: &Context, claims: &Claims, body: &[u8]) -> Result<Response, Problem> {
     let wanted: SessionRequest = match body {
         [] => SessionRequest::default(),
         json => serde_json::from_slice(json).map_err(|e| {
@@ -132,12 +140,20 @@ impl Request {
     }
 }
 
-async fn commands(context: &Context, token: Option<String>, request: Request) -> Result<Response, Problem> {
-    let claims = check_token(context, token)?;
+async fn commands(context: &Context, claims: Claims, request: Request) -> Result<Response, Problem> {
     context.metrics.received_bytes.increment(request.body.len() as u64);
-    let batch = request.batch()?;
-    let outcomes = Submitting::new(context, &request.chunk, claims).submit(&batch.items).await?;
-    Ok(no_store(answer(outcomes, batch.is_array)))
+    let submitting = Submitting::new(context, &request.chunk, claims);
+    let bucket = submitting.bucket.clone();
+    let answered = async {
+        let batch = request.batch()?;
+        Ok(no_store(answer(submitting.submit(&batch.items).await?, batch.is_array)))
+    };
+    let answered: Result<Response, Problem> = answered.await;
+    if answered.is_err() {
+        // A body that was read in vain was work, too. Each command of a good body counts by itself.
+        let _ = bucket.owe([1, request.body.len(), 1], context.clock.monotonic());
+    }
+    answered
 }
 
 fn no_store(mut response: Response) -> Response {
@@ -181,11 +197,13 @@ impl<'a> Submitting<'a> {
 
     fn admit_all(&mut self, items: &[Item]) -> Result<Vec<Produce>, Problem> {
         let mut records = Vec::new();
+        // The fingerprint of the first body under each number. Comparing each command with all
+        // earlier ones would take time in the square of their number.
+        let mut bodies = BTreeMap::new();
         for (i, item) in items.iter().enumerate() {
             let identity = self.identity(item.session)?;
-            let is_reused = items[..i].iter().any(|earlier| {
-                earlier.session == item.session && earlier.seq == item.seq && !earlier.has_same_body(item)
-            });
+            let fingerprint = item.fingerprint();
+            let is_reused = *bodies.entry((item.session.0, item.seq)).or_insert(fingerprint) != fingerprint;
             let submission = item.submission(self.chunk);
             let admission = &self.context.admission;
             match admission.admit(&identity, submission, &self.bucket, self.context.clock.now(), |_| is_reused) {

@@ -28,6 +28,9 @@ use tokio::time::Instant;
 const TURN_MESSAGES_MAX: usize = 64;
 /// A turn handles no more messages once its answers have this many bytes.
 const TURN_BYTES_MAX: usize = 256 * 1024;
+/// A turn handles no more messages once their bytes are this many. Then other tasks run, so that a
+/// client which sends as fast as it can keeps no worker.
+const TURN_INPUT_MAX: usize = 64 * 1024;
 /// A turn handles no more messages once it has this many records for the log.
 const TURN_RECORDS_MAX: usize = 4096;
 /// Ingest spreads the reconnections of its clients at a shutdown: each client is told to wait for a
@@ -45,6 +48,7 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
         reader: Reader::default(),
         inbox: VecDeque::new(),
         output: SendQueue::default(),
+        ping: None,
         write_deadline: None,
         connection,
         permit,
@@ -93,6 +97,9 @@ struct Task<'a> {
     inbox: VecDeque<Result<Inbound, InboundError>>,
     /// Messages to the client that the socket has not accepted yet.
     output: SendQueue,
+    /// The payload of the newest ping that has no pong yet. RFC 6455 allows one pong for several
+    /// pings, so never more than one waits.
+    ping: Option<Bytes>,
     /// When the socket is closed if the message that is being written is not complete by then.
     /// `None` while the output queue is empty.
     write_deadline: Option<Instant>,
@@ -165,7 +172,11 @@ impl Task<'_> {
                 Event::Time => self.input(Input::Tick),
                 Event::Readable | Event::Writable => {}
             }
-            self.handle_what_is_ready()?;
+            if self.handle_what_is_ready()? {
+                // A socket that always has bytes is always ready, so that this loop would never
+                // wait.
+                tokio::task::yield_now().await;
+            }
             self.hand_over();
             self.send()?;
             if let Some(close) = self.out.session.close.take() {
@@ -184,23 +195,28 @@ impl Task<'_> {
         self.unsent.is_empty() && !self.connection.is_full() && self.output.bytes() <= limits::UNSENT_BYTES_MAX
     }
 
-    /// Handles answers and messages that are ready, without waiting. Returns `None` if the client
-    /// has left.
-    fn handle_what_is_ready(&mut self) -> Option<()> {
+    /// Handles answers and messages that are ready, without waiting, up to the limits of a turn.
+    /// Returns true if there were messages, and `None` if the client has left.
+    fn handle_what_is_ready(&mut self) -> Option<bool> {
         while let Some(answers) = self.mailbox.try_next() {
             self.answers(answers);
         }
-        for _ in 0..TURN_MESSAGES_MAX {
+        let (mut count, mut input) = (0, 0);
+        while count < TURN_MESSAGES_MAX && input < TURN_INPUT_MAX {
             let has_room = self.out.session.frame.len() < TURN_BYTES_MAX && self.out.produce.len() < TURN_RECORDS_MAX;
             if !has_room || !self.may_read() || self.out.session.close.is_some() {
                 break;
             }
             match self.next_message()? {
-                Some(message) => self.message(message)?,
+                Some(message) => {
+                    input += message.as_ref().map_or(0, Inbound::len);
+                    count += 1;
+                    self.message(message)?;
+                }
                 None => break,
             }
         }
-        Some(())
+        Some(count > 0)
     }
 
     /// Returns the next message and reads from the socket if the inbox is empty. Returns
@@ -232,7 +248,7 @@ impl Task<'_> {
             }
             Ok(Inbound::Text) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
             Ok(Inbound::Ping(payload)) => {
-                self.output.push_pong(payload);
+                self.ping = Some(payload);
                 self.input(Input::Heard);
             }
             Ok(Inbound::Pong) => self.input(Input::Heard),
@@ -312,15 +328,22 @@ impl Task<'_> {
     /// now. Returns `None` if the client has left.
     fn send(&mut self) -> Option<()> {
         self.count();
-        if std::mem::take(&mut self.out.session.is_greeted)
-            && let Some(permit) = self.permit.take()
-        {
-            permit.release_address();
+        if std::mem::take(&mut self.out.session.is_greeted) {
+            self.reader.greeted();
+            self.permit.take().iter().for_each(ConnectionPermit::release_address);
         }
         if !self.out.session.frame.is_empty() {
             self.output.push_binary(self.out.session.frame.split().freeze());
         }
-        self.flush()
+        self.flush()?;
+        // Behind other output the pong waits, so that pings cannot make the queue longer.
+        if self.output.is_empty()
+            && let Some(payload) = self.ping.take()
+        {
+            self.output.push_pong(payload);
+            self.flush()?;
+        }
+        Some(())
     }
 
     fn flush(&mut self) -> Option<()> {

@@ -40,6 +40,14 @@ pub const CLIENT_FRAME_REQUESTS_MAX: usize = 4096;
 /// The largest websocket message to a client, in bytes. A message with one large content may come
 /// close to this limit.
 pub const SERVER_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The number of bytes that a client may send on a websocket before its Hello is accepted, Hello
+/// included. A Hello has at most a token and the models of the largest world.
+pub const BEFORE_HELLO_BYTES_MAX: usize = 32 * 1024;
+/// The number of requests that a client may send on a websocket before its Hello, such as pings. A
+/// client that sends more is closed.
+pub const BEFORE_HELLO_REQUESTS_MAX: usize = 16;
+/// The number of `Renew` in one websocket message from a client. Each of them verifies a signature.
+pub const FRAME_RENEWALS_MAX: usize = 8;
 /// The largest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// The longest name of a token (its claim `jti`), in bytes.
@@ -78,9 +86,26 @@ pub const REQUESTS_BURST: u32 = 16_384;
 /// by default. `driftless paint --writers 100` opens a hundred websockets to ingest and a hundred
 /// to a gateway.
 pub const CONNECTIONS_PER_USER: usize = 128;
+/// The largest number of connections of a service, by default. If the process may open fewer files,
+/// as many as fit beside [`DESCRIPTORS_RESERVED`].
+pub const CONNECTIONS_MAX_DEFAULT: usize = 20_000;
+/// The number of file descriptors that a service keeps for the log, the object store and files.
+pub const DESCRIPTORS_RESERVED: usize = 512;
+/// An address may have at most this part of all connections before they authenticate, so that other
+/// addresses find places: one in so many.
+pub const CONNECTIONS_PER_ADDRESS_PART: usize = 8;
 /// The largest number of connections from one address that have not authenticated yet, by default.
 /// A company behind one address has fewer, even if all its clients reconnect at once.
 pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
+/// The number of HTTP requests per second that one address may send without a token on average.
+pub const ANONYMOUS_REQUESTS_PER_SECOND: u32 = 100;
+/// The number of such requests that one address may send in a burst.
+pub const ANONYMOUS_REQUESTS_BURST: u32 = 1_000;
+/// The number of bytes per second that the responses to such requests may have on average.
+pub const ANONYMOUS_BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
+/// The number of bytes that the responses to such requests may have in a burst: the page of
+/// `driftless dev` has less than a megabyte.
+pub const ANONYMOUS_BYTES_BURST: u32 = 64 * 1024 * 1024;
 /// The number of bytes that may be queued for one socket. Above this limit, a gateway marks chunks
 /// of the socket as lagging and sends no updates of these chunks.
 pub const SOCKET_QUEUE_BYTES_MAX: usize = 1024 * 1024;
@@ -118,6 +143,10 @@ pub const OLDER_REFS_MAX: usize = 4;
 /// The size of the log records that a gateway keeps in memory for clients that resume, in bytes, by
 /// default.
 pub const RINGS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The memory that a gateway's replicas may take, in bytes, by default.
+pub const REPLICAS_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// How long a Track waits for room in a gateway's memory before it is rejected, in milliseconds.
+pub const ROOM_WAIT_MS: u64 = 5_000;
 /// The size of the kernel's send buffer of one websocket, in bytes. The buffer is small because no
 /// memory budget includes it, and because data in a larger buffer would be older when a slow client
 /// gets it.
@@ -158,6 +187,9 @@ pub const EVENT_KEEP_ALIVE_MS: u64 = 15_000;
 /// The interval at which a gateway checks the token of an event stream again, in milliseconds,
 /// because the token may have been denied since.
 pub const EVENT_TOKEN_CHECK_MS: u64 = 5_000;
+/// The number of bytes that a server reads and drops of a websocket that it has closed, so that the
+/// peer gets the close frame. Then it closes the connection.
+pub const CLOSED_BYTES_MAX: usize = 1024 * 1024;
 /// The time after which a server closes a connection that accepts no bytes, in milliseconds.
 pub const WRITE_TIMEOUT_MS: u64 = 15_000;
 /// The time for which a browser may cache the answer to a CORS preflight request, in seconds.
@@ -171,6 +203,8 @@ pub const MODEL_CALL_MS_MAX: u64 = 10_000;
 pub const DEAD_AFTER_MS: u64 = 25_000;
 
 const _: () = {
+    // A Hello with the largest token and many models fits into what a client may send before it.
+    assert!(TOKEN_BYTES_MAX + 16 * 1024 <= BEFORE_HELLO_BYTES_MAX && BEFORE_HELLO_BYTES_MAX < CLIENT_FRAME_BYTES_MAX);
     // A command with its envelope fits into a frame, and into a record.
     assert!(COMMAND_BYTES_MAX + CHUNK_ID_BYTES_MAX + 64 < CLIENT_FRAME_BYTES_MAX);
     assert!(COMMAND_BYTES_MAX + CHUNK_ID_BYTES_MAX + AUTHOR_BYTES_MAX + 256 < RECORD_BYTES_MAX);

@@ -11,6 +11,7 @@ use driftless_chunk::live::LiveChunk;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
 use driftless_chunk::world::{Family, Place};
+use driftless_runtime_core::pool::Charge;
 use driftless_schemas::proto::{self, Have};
 use driftless_schemas::stored::StoredRef;
 use driftless_schemas::time::MonotonicMs;
@@ -29,6 +30,9 @@ pub(crate) struct Chunk {
     /// Replica and ledger at the position up to which the gateway has read; `None` until a state is
     /// loaded.
     pub live: Option<LiveChunk>,
+    /// The replica's share of the memory for replicas, or the room that a load takes; `None`
+    /// without either.
+    pub charge: Option<Charge>,
     /// A whole state, encoded for sending: the loaded snapshot, or a later state. A client that
     /// needs a whole state gets this one and then the ring's later updates.
     pub base: Option<Base>,
@@ -116,6 +120,11 @@ pub(crate) enum ContentError {
     Compress(String),
 }
 
+/// The approximate memory of one writer in a ledger, in bytes.
+const LEDGER_ENTRY_BYTES: usize = 96;
+/// The approximate memory of a replica beside its content, in bytes.
+const REPLICA_BYTES: usize = 512;
+
 /// Updates of up to this many bytes are sent without a comparison, even if the whole content would
 /// be smaller.
 const UPDATES_ALWAYS_BYTES: usize = 1024;
@@ -128,6 +137,7 @@ impl Chunk {
             ring: Ring::new(),
             newest_ref: None,
             live: None,
+            charge: None,
             base: None,
             hashes: VecDeque::new(),
             trackers: BTreeSet::new(),
@@ -204,6 +214,14 @@ impl Chunk {
             Some(expected) if expected != found => Err(ApplyError::Hash { version, expected, found }),
             _ => Ok(()),
         }
+    }
+
+    /// The approximate memory of the replica, the encoded state and the ledger; 0 without a
+    /// replica.
+    pub fn replica_bytes(&mut self) -> usize {
+        let base = self.base.as_ref().map_or(0, |base| base.frame.len());
+        let Some(live) = &mut self.live else { return 0 };
+        live.replica.encoded_bytes() + base + live.ledger.len() * LEDGER_ENTRY_BYTES + REPLICA_BYTES
     }
 
     /// True if the hub may forget the chunk: the chunk is not in use, and its newest ref was read

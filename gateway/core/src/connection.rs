@@ -129,8 +129,7 @@ impl Connection {
     fn frame(&mut self, bytes: Bytes, now: Now, environment: &dyn Environment, out: &mut Outputs) {
         let Self { socket, session, .. } = self;
         let Outputs { session: said, hub, .. } = out;
-        let mut requests = 0;
-        session.frame(bytes, now, environment, said, &mut |who, request, said| {
+        let requests = session.frame(bytes, now, environment, said, &mut |who, request, said| {
             announce(*socket, who, said, hub);
             match reads(&request).filter(|_| has_expired(who, now.unix)) {
                 Some(chunk) => {
@@ -141,10 +140,7 @@ impl Connection {
                     );
                     said.refuse(RefusalCode::Token, message);
                 }
-                None => {
-                    requests += 1;
-                    hub.push(HubInput::Request(*socket, request));
-                }
+                None => hub.push(HubInput::Request(*socket, request)),
             }
         });
         if let Some(who) = session.identity() {
@@ -153,8 +149,9 @@ impl Connection {
         self.charge(requests, now.monotonic, out);
     }
 
-    /// Charges requests to the user's rate. The requests are served in any case. If the user has
-    /// exceeded the rate, this socket is not read until the excess has drained.
+    /// Charges requests to the user's rate, also pings, renewals and requests that were refused,
+    /// because each of them is work. The requests are served in any case. If the user has exceeded
+    /// the rate, this socket is not read until the excess has drained.
     fn charge(&mut self, requests: usize, now: MonotonicMs, out: &mut Outputs) {
         let Some(who) = self.session.identity().filter(|_| requests > 0) else { return };
         let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now));
@@ -171,8 +168,13 @@ fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &m
     let is_renewed = std::mem::take(&mut said.is_renewed);
     let access = || Arc::new(who.claims.access.clone());
     if std::mem::take(&mut said.is_greeted) {
-        let joined =
-            Joined { writer: who.writer, access: access(), families: who.offered.clone(), features: who.features };
+        let joined = Joined {
+            user: who.claims.sub.as_str().into(),
+            writer: who.writer,
+            access: access(),
+            families: who.offered.clone(),
+            features: who.features,
+        };
         hub.push(HubInput::Joined(socket, joined));
     } else if is_renewed {
         hub.push(HubInput::Renewed(socket, access()));

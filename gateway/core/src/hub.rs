@@ -12,6 +12,7 @@ use crate::socket::{Socket, SocketId};
 use bytes::Bytes;
 use driftless_chunk::position::Position;
 use driftless_chunk::world::World;
+use driftless_runtime_core::pool::Pool;
 use driftless_schemas::proto::event;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Partition, format};
@@ -41,6 +42,10 @@ pub struct Hub {
     turn_sockets: Vec<SocketId>,
     /// Chunks that each tick looks at: a request waits for them, or their replica may become idle.
     watched: BTreeSet<ChunkId>,
+    /// What all replicas take. Replicas and loads have one budget.
+    replicas: Pool,
+    /// The room that the loads in flight take.
+    loads: Pool,
     /// Approximate memory of all rings.
     ring_bytes: usize,
     /// Chunks with records in their rings, in the order in which they are evicted.
@@ -71,6 +76,8 @@ impl Hub {
 
     fn with(world: Arc<World>, settings: Settings, partitions: Vec<PartitionState>) -> Self {
         Self {
+            replicas: Pool::new(settings.replicas_bytes_max),
+            loads: Pool::new(settings.replicas_bytes_max),
             world,
             settings,
             partitions,
@@ -150,6 +157,12 @@ impl Hub {
     #[must_use]
     pub fn ring_bytes(&self) -> usize {
         self.ring_bytes
+    }
+
+    /// Approximate memory of all replicas, and the room that loads in flight take, bytes.
+    #[must_use]
+    pub fn replica_bytes(&self) -> usize {
+        self.replicas.used() + self.loads.used()
     }
 
     /// Forgets unused chunks of a partition whose newest ref was read before `opened`. The view of

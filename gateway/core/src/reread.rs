@@ -41,7 +41,7 @@ impl Reread {
     /// The next offset to read; `None` once the whole part was read.
     #[must_use]
     pub fn next(&self) -> Option<Offset> {
-        (self.position.offset < self.evicted.end).then_some(self.position.offset)
+        (self.position.offset < self.evicted.end()).then_some(self.position.offset)
     }
 
     /// Returns true if a stored state contains all evicted records, so that nothing needs to be
@@ -74,10 +74,13 @@ impl Reread {
     }
 
     /// Returns the reread records. `evicted` is what the chunk's ring lacks now. Returns `None` if
-    /// some of these records are missing, because not all were read or the ring evicted more
-    /// meanwhile.
+    /// some of these records are missing, because not all were read, the ring evicted more
+    /// meanwhile, or the log was made anew and has others.
     pub(crate) fn into_records(self, evicted: Option<Evicted>) -> Option<Vec<Record>> {
-        let is_whole = self.next().is_none() && evicted.is_none_or(|evicted| evicted.end <= self.evicted.end);
-        is_whole.then_some(self.records)
+        let Evicted { last, through, .. } = self.evicted;
+        let is_last = |record: &Record| record.at == last && record.through == through;
+        let is_own = self.records.last().is_some_and(is_last);
+        let is_whole = self.next().is_none() && evicted.is_none_or(|evicted| evicted.end() <= self.evicted.end());
+        (is_own && is_whole).then_some(self.records)
     }
 }

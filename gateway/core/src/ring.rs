@@ -48,10 +48,18 @@ pub(crate) struct Ring {
 pub(crate) struct Evicted {
     /// The position in `updates` before the first evicted record.
     pub from: Position,
-    /// The offset in `updates` after the last evicted record.
-    pub end: Offset,
+    /// The position in `updates` just before the last evicted record. A log that was made anew has
+    /// another record there.
+    pub last: Position,
     /// The offset in `commands` of the last mark of the last evicted record.
     pub through: Offset,
+}
+
+impl Evicted {
+    /// The offset in `updates` after the last evicted record.
+    pub fn end(&self) -> Offset {
+        self.last.offset.next()
+    }
 }
 
 impl Record {
@@ -136,7 +144,7 @@ impl Ring {
                 continue;
             }
             let from = self.evicted.map_or(record.at, |evicted| evicted.from);
-            self.evicted = Some(Evicted { from, end: record.at.offset.next(), through: record.through });
+            self.evicted = Some(Evicted { from, last: record.at, through: record.through });
         }
     }
 
@@ -260,7 +268,7 @@ mod tests {
             n: through.unsigned_abs(),
             ..Position::START
         };
-        assert_eq!(ring.evicted(), Some(Evicted { from: at(1), end: Offset(106), through: Offset(5) }));
+        assert_eq!(ring.evicted(), Some(Evicted { from: at(1), last: at(5), through: Offset(5) }));
         assert!(ring.bytes() < whole && ring.bytes() > 0);
         ring.trim(Offset(3), 0);
         assert!(ring.evicted().is_some(), "some of the evicted records are in no snapshot");

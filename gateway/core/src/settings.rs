@@ -19,6 +19,10 @@ pub struct Settings {
     /// Limit on the approximate memory of all rings, bytes. A ring holds the recent records of one
     /// chunk. Evicted records are read from the log again when they are needed.
     pub rings_bytes_max: usize,
+    /// Limit on the approximate memory of all replicas, bytes. Above three quarters of it, replicas
+    /// without trackers are dropped at once. A Track for which there is no room waits, and is
+    /// rejected after some seconds.
+    pub replicas_bytes_max: usize,
     /// Interval between the beacons for one socket, milliseconds. Only a chunk without a record in
     /// the last interval gets a beacon.
     pub beacon_interval_ms: u64,
@@ -49,6 +53,7 @@ impl Default for Settings {
             hashes_kept: 64,
             behind_max_ms: 5_000,
             rings_bytes_max: limits::RINGS_BYTES_MAX,
+            replicas_bytes_max: limits::REPLICAS_BYTES_MAX,
             beacon_interval_ms: 3_000,
             beacon_bytes_per_second: 1_024,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,

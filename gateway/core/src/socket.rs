@@ -24,6 +24,8 @@ pub type Frames = SmallVec<[Bytes; 1]>;
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Joined {
+    /// The user's name, the token's `sub`.
+    pub user: Arc<str>,
     /// The socket gets the outcomes of this writer.
     pub writer: WriterId,
     /// The chunks that the socket may read.

@@ -8,7 +8,7 @@ use driftless_runtime_core::rate::{Allowance, Rates};
 use driftless_runtime_core::{Environment, Greeter, TokenRefused};
 use driftless_scenes::gateway::{refresh, track, untrack, world};
 use driftless_schemas::access::{Access, Claims};
-use driftless_schemas::proto::{self, RefusalCode, request};
+use driftless_schemas::proto::{self, Ping, RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{close, format};
 use std::sync::Arc;
@@ -159,6 +159,21 @@ fn a_throttled_socket_is_not_closed_as_dead() {
     assert_eq!(socket.handle(Input::Tick).session.close, None);
     socket.at(START.unix.plus_ms(55_000));
     assert_eq!(socket.handle(Input::Tick).session.close.map(|end| end.code), Some(close::DEAD_PEER));
+}
+
+/// A refused request is work, too, and so are pings. Equal refusals in a row are one answer.
+#[test]
+fn refused_requests_and_pings_count_for_the_rate() {
+    let ping = || request::Body::Ping(Ping { nonce: 1 });
+    let again = || hello(token(EXPIRES_S, "tape/1"));
+    for refused in [ping as fn() -> request::Body, again] {
+        let mut socket = Socket::greeted();
+        let out = socket.send((0..5).map(|_| refused()));
+        assert!(!out.was_throttled);
+        let out = socket.send((0..300).map(|_| refused()));
+        assert!(out.was_throttled && socket.connection.is_throttled(socket.now.monotonic.plus_ms(29_999)));
+        assert!(out.session.frame.len() < 300 * 8, "{} bytes", out.session.frame.len());
+    }
 }
 
 #[test]

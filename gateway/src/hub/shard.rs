@@ -59,8 +59,8 @@ pub(crate) enum ToShard {
     Batch(Vec<(SocketId, Outgoing)>),
     /// Events of the socket's session. The hub does not count their bytes as queued.
     SessionEvents(SocketId, Bytes),
-    /// The answer to a websocket ping.
-    Pong(SocketId, Bytes),
+    /// A websocket ping waits for its pong ([`SocketState::take_ping`]).
+    Pinged(SocketId),
     /// Write a close frame with this code and reason, then nothing more.
     Close(SocketId, u16, String),
     /// The client closed the socket: answer with the payload of its close frame.
@@ -198,8 +198,14 @@ impl<F: Fn(Written)> Shard<F> {
                 }
             }
             ToShard::Batch(outgoing) => self.take_batch(outgoing),
-            ToShard::SessionEvents(id, frame) => self.write(id, Message::session(frame)),
-            ToShard::Pong(id, payload) => self.write(id, Message::pong(payload)),
+            ToShard::SessionEvents(id, frame) => {
+                let bytes = frame.len();
+                self.write(id, Message::session(frame));
+                if let Some(writer) = self.writers.get(&id) {
+                    writer.socket.took_over(bytes);
+                }
+            }
+            ToShard::Pinged(id) => self.pong(id),
             ToShard::Close(id, code, reason) => self.close(id, code, &reason),
             ToShard::CloseReply(id, payload) => self.end(id, payload),
             ToShard::Left(id) => {
@@ -276,6 +282,15 @@ impl<F: Fn(Written)> Shard<F> {
         self.sent(id, message, sent);
     }
 
+    /// Writes the pong that waits. Behind a backlog it waits on, so that pings cannot make the
+    /// backlog longer.
+    fn pong(&mut self, id: SocketId) {
+        let waiting = self.writers.get(&id).filter(|writer| writer.backlog.is_none());
+        if let Some(payload) = waiting.and_then(|writer| writer.socket.take_ping()) {
+            self.write(id, Message::pong(payload));
+        }
+    }
+
     /// Handles the result of writing a message to a socket without a backlog.
     fn sent(&mut self, id: SocketId, message: Message, sent: std::io::Result<usize>) {
         match sent {
@@ -302,7 +317,10 @@ impl<F: Fn(Written)> Shard<F> {
     fn flush(&mut self, id: SocketId) {
         let Some(writer) = self.writers.get_mut(&id) else { return };
         match writer.flush(self.clock, &mut |bytes| self.written.push((id, bytes))) {
-            Flushed::All => drop(self.stuck.remove(&id)),
+            Flushed::All => {
+                self.stuck.remove(&id);
+                self.pong(id);
+            }
             Flushed::Broken => self.give_up(id),
             Flushed::Blocked => {
                 self.stuck.insert(id);

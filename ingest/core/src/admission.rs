@@ -1,9 +1,11 @@
 //! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family,
-//! write access, numbers, shape by the model, reuse of a number, rate.
+//! write access, numbers, whether the user's rate is used up, shape by the model, reuse of a
+//! number, rate. Rights come first, then the rate, then work.
 //!
-//! The first check that fails determines the rejection. The caller has decoded the command and
-//! checked the size of its message before. A rejection does not hold back the writer's later
-//! commands, because the replayer enforces their order (R8).
+//! A rejected command counts for its user's rate as a command with its bytes, unless the rate is
+//! the reason: rejections are work, too. The first check that fails determines the rejection. The
+//! caller has decoded the command and checked the size of its message before. A rejection does not
+//! hold back the writer's later commands, because the replayer enforces their order (R8).
 
 use crate::policy::Policy;
 use crate::rate::Bucket;
@@ -41,6 +43,29 @@ pub enum Body<'a> {
     Json(&'a serde_json::Value),
     /// Resolve this number and all lower numbers, and commit nothing.
     Settle,
+}
+
+impl Body<'_> {
+    /// The size of a command in bytes; of a command in JSON, the size that its text has at least.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Command(bytes) => bytes.len(),
+            Self::Json(json) => json_bytes(json),
+            Self::Settle => 0,
+        }
+    }
+}
+
+fn json_bytes(json: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match json {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => values.iter().map(|value| json_bytes(value) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + json_bytes(value) + 4).sum::<usize>() + 2
+        }
+    }
 }
 
 /// A command that passed all checks, ready for the log.
@@ -119,6 +144,23 @@ impl Admission {
         now: Now,
         is_reused: impl FnOnce(&ChunkId) -> bool,
     ) -> Result<Admitted, Rejection> {
+        let bytes = submission.body.as_ref().map_or(0, Body::bytes);
+        let admitted = self.check(who, submission, (bucket, bytes), now, is_reused);
+        if admitted.as_ref().is_err_and(|rejection| rejection.code != RejectCode::RateLimited) {
+            // Commands are not delayed by a debt, but rejected.
+            let _ = bucket.owe([1, bytes, 1], now.monotonic);
+        }
+        admitted
+    }
+
+    fn check(
+        &self,
+        who: &Identity,
+        submission: Submission<'_>,
+        (bucket, bytes): (&Bucket, usize),
+        now: Now,
+        is_reused: impl FnOnce(&ChunkId) -> bool,
+    ) -> Result<Admitted, Rejection> {
         if who.is_expired(now.unix) {
             return Err(Rejection::token_expired(who.claims.expires_at));
         }
@@ -136,6 +178,7 @@ impl Admission {
             return Err(Rejection::never(RejectCode::NoWriteAccess, message));
         }
         check_numbers(submission.seq, submission.after)?;
+        bucket.check([1, bytes, 0], now.monotonic).map_err(|wait_ms| self.too_fast(who, 1, wait_ms))?;
         let (body, cost) = check_shape(&place, submission.body)?;
         if is_reused(&chunk) {
             let message = format!(

@@ -13,6 +13,7 @@ use driftless_web::http::Problem;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use warp::http::StatusCode;
 
 const SUBMIT: &str = "driftless.v1.Submit";
@@ -97,15 +98,17 @@ impl Item {
         Submission { chunk_id: chunk.as_str(), seq: self.seq, after: self.after, body }
     }
 
-    /// Returns true if the bodies are equal: two commands with the same number are then the same
-    /// command, sent twice.
-    pub(crate) fn has_same_body(&self, other: &Self) -> bool {
-        match (&self.body, &other.body) {
-            (Form::Json(one), Form::Json(two)) => one == two,
-            (Form::Settle, Form::Settle) => true,
-            (Form::Protobuf(one), Form::Protobuf(two)) => one == two,
-            _ => false,
+    /// Returns a hash of the body. Two commands with the same number and the same hash are the same
+    /// command, sent twice. The hash is not cryptographic: a client that constructs a collision
+    /// affects only its own request.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match &self.body {
+            Form::Json(json) => (0, json).hash(&mut hasher),
+            Form::Settle => 1.hash(&mut hasher),
+            Form::Protobuf(body) => (2, body).hash(&mut hasher),
         }
+        hasher.finish()
     }
 }
 

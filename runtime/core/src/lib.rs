@@ -17,6 +17,7 @@ pub use outputs::{Close, Outputs};
 pub mod admission;
 pub mod ids;
 pub mod places;
+pub mod pool;
 pub mod rate;
 pub mod requests;
 pub mod text;

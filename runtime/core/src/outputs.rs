@@ -19,8 +19,11 @@ pub struct Close {
 pub struct Outputs {
     /// The encoded events, which together are one `ServerFrame`.
     pub frame: BytesMut,
-    /// The codes of the refusals in the frame.
+    /// The codes of the refusals in the frame, also of those that were left out because the same
+    /// refusal stands just before them.
     pub refused: Vec<RefusalCode>,
+    /// The newest refusal, and the length of the frame just behind it.
+    newest_refusal: Option<(proto::Refused, usize)>,
     /// True if the client's Hello was accepted, so that its identity is known. The caller
     /// resets this.
     pub is_greeted: bool,
@@ -46,11 +49,17 @@ impl Outputs {
     }
 
     /// Appends the refusal of a request to the frame. The message is cut to a bounded length
-    /// ([`bounded`]).
+    /// ([`bounded`]). A refusal that equals the one just before it is left out, so that many small
+    /// requests do not cause a large answer.
     pub fn refuse(&mut self, code: RefusalCode, message: impl Into<String>) {
         self.refused.push(code);
-        let message = bounded(message.into());
-        self.event(event::Body::Refused(proto::Refused { code: code.into(), message }));
+        let refused = proto::Refused { code: code.into(), message: bounded(message.into()) };
+        let is_again = |(newest, end): &(proto::Refused, usize)| *end == self.frame.len() && *newest == refused;
+        if self.newest_refusal.as_ref().is_some_and(is_again) {
+            return;
+        }
+        self.event(event::Body::Refused(refused.clone()));
+        self.newest_refusal = Some((refused, self.frame.len()));
     }
 
     /// Closes the socket. If a close is set already, it is kept.

@@ -113,19 +113,33 @@ impl<const N: usize> Bucket<N> {
     /// # Errors
     /// The milliseconds after which the amounts are available, at least 1. The bucket is unchanged.
     pub fn take(&self, amounts: [usize; N], now: MonotonicMs) -> Result<(), u32> {
-        let now_ns = nanoseconds(now);
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = *arrivals;
+        *arrivals = self.after(*arrivals, amounts, now)?;
+        Ok(())
+    }
+
+    /// Checks whether the bucket has these amounts, and takes nothing. A service asks this before
+    /// it does the work that tells what else a request costs.
+    ///
+    /// # Errors
+    /// The milliseconds after which the amounts are available, at least 1.
+    pub fn check(&self, amounts: [usize; N], now: MonotonicMs) -> Result<(), u32> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        self.after(*arrivals, amounts, now).map(drop)
+    }
+
+    /// The arrivals after these amounts were taken, or the milliseconds until they are available.
+    fn after(&self, mut arrivals: Arrivals<N>, amounts: [usize; N], now: MonotonicMs) -> Result<Arrivals<N>, u32> {
+        let now_ns = nanoseconds(now);
         let mut over_ns = 0;
-        for ((next, quantity), amount) in next.iter_mut().zip(self.quantities).zip(amounts) {
-            *next = quantity.after(*next, amount.min(quantity.burst as usize), now_ns);
-            over_ns = over_ns.max(quantity.over(*next, now_ns));
+        for ((arrival, quantity), amount) in arrivals.iter_mut().zip(self.quantities).zip(amounts) {
+            *arrival = quantity.after(*arrival, amount.min(quantity.burst as usize), now_ns);
+            over_ns = over_ns.max(quantity.over(*arrival, now_ns));
         }
         match over_ns {
-            0 => *arrivals = next,
-            _ => return Err(milliseconds(over_ns).max(1)),
+            0 => Ok(arrivals),
+            _ => Err(milliseconds(over_ns).max(1)),
         }
-        Ok(())
     }
 
     /// Takes these amounts in any case. If the bucket does not have them, the user gets into debt.
@@ -184,6 +198,19 @@ mod tests {
     /// Rates of two quantities: commands and bytes.
     fn rates() -> Rates<2> {
         Rates::new([Allowance { per_second: 10, burst: 5 }, Allowance { per_second: 1000, burst: 20_000 }])
+    }
+
+    #[test]
+    fn a_check_takes_nothing_and_says_when_the_amounts_are_there() {
+        let bucket = rates().of("ann", NOW);
+        for _ in 0..5 {
+            assert_eq!((bucket.check([1, 1], NOW), bucket.take([1, 1], NOW)), (Ok(()), Ok(())));
+        }
+        let check = |ms| bucket.check([1, 0], after(ms));
+        assert_eq!((check(0), check(99), check(100)), (Err(100), Err(1), Ok(())));
+        assert_eq!(bucket.check([0, 1], NOW), Ok(()), "bytes are left");
+        let _ = bucket.owe([0, 30_000], after(100));
+        assert_eq!(check(100), Err(10_000), "a debt of one quantity counts for all");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Session {
     pinged: MonotonicMs,
     /// The number of pings that were sent so far.
     pings: u64,
+    /// The bytes and the requests that came before a Hello was accepted.
+    early: (usize, usize),
     identity: Option<Identity>,
     /// The connection's place in the user's count of connections; freed when the session is
     /// dropped.
@@ -35,7 +37,7 @@ impl Session {
     /// Creates the session of a socket that was just opened.
     #[must_use]
     pub fn new(greeter: Greeter, now: MonotonicMs) -> Self {
-        Self { greeter, opened: now, heard: now, pinged: now, pings: 0, identity: None, place: None }
+        Self { greeter, opened: now, heard: now, pinged: now, pings: 0, early: (0, 0), identity: None, place: None }
     }
 
     /// The client's identity; `None` before the client's Hello was accepted.
@@ -51,7 +53,7 @@ impl Session {
 
     /// Handles a binary message. The session answers its own requests, such as Hello and Renew. It
     /// passes all other requests to `own`, in order, with the client's current identity. Before
-    /// Hello it refuses them.
+    /// Hello it refuses them. Returns the number of requests after Hello, whatever became of them.
     pub fn frame(
         &mut self,
         bytes: Bytes,
@@ -59,25 +61,56 @@ impl Session {
         environment: &dyn Environment,
         out: &mut Outputs,
         own: &mut dyn FnMut(&Identity, request::Body, &mut Outputs),
-    ) {
+    ) -> usize {
         self.heard(now.monotonic);
         if let Err(e) = self.recheck(environment) {
-            return out.end(close::TOKEN, e.to_string());
+            out.end(close::TOKEN, e.to_string());
+            return 0;
+        }
+        if self.identity.is_none() {
+            self.early.0 += bytes.len();
+            if self.early.0 > limits::BEFORE_HELLO_BYTES_MAX {
+                let max = limits::BEFORE_HELLO_BYTES_MAX;
+                out.end(close::NO_HELLO, format!("more than {max} bytes came before a Hello was accepted"));
+                return 0;
+            }
         }
         let requests = match take_apart(bytes) {
             Ok(requests) => requests,
-            Err(e @ FrameError::TooMany) => return out.refuse(RefusalCode::Limit, e.to_string()),
-            Err(e) => return out.end(close::FRAME_UNTRUSTED, e.to_string()),
+            Err(e @ FrameError::TooMany) => {
+                out.refuse(RefusalCode::Limit, e.to_string());
+                return limits::CLIENT_FRAME_REQUESTS_MAX;
+            }
+            Err(e) => {
+                out.end(close::FRAME_UNTRUSTED, e.to_string());
+                return 0;
+            }
         };
+        let (mut count, mut renewals) = (0, 0);
         for request in requests {
             if out.close.is_some() {
-                return;
+                break;
             }
+            count += usize::from(self.identity.is_some());
+            let is_renewal = matches!(&request, Ok(proto::Request { body: Some(request::Body::Renew(_)) }));
+            renewals += usize::from(is_renewal);
             match request {
+                Ok(_) if is_renewal && renewals > limits::FRAME_RENEWALS_MAX => {
+                    let max = limits::FRAME_RENEWALS_MAX;
+                    out.refuse(RefusalCode::Limit, format!("a message may have {max} Renew; send the newest token"));
+                }
                 Ok(request) => self.request(request.body, now, environment, out, own),
                 Err(e) => out.refuse(RefusalCode::Undecodable, format!("a request cannot be decoded: {e}")),
             }
+            if self.identity.is_none() && out.close.is_none() {
+                self.early.1 += 1;
+                if self.early.1 > limits::BEFORE_HELLO_REQUESTS_MAX {
+                    let max = limits::BEFORE_HELLO_REQUESTS_MAX;
+                    out.end(close::NO_HELLO, format!("more than {max} requests came before a Hello"));
+                }
+            }
         }
+        count
     }
 
     fn request(

@@ -165,11 +165,41 @@ fn submit() -> request::Body {
     request::Body::Submit(proto::Submit::default())
 }
 
+/// What comes before Hello costs the service little: a few requests, a few bytes, and one answer
+/// for equal refusals in a row.
+#[test]
+fn a_client_that_does_not_say_hello_is_soon_closed() {
+    let ping = || request::Body::Ping(proto::Ping { nonce: 7 });
+    let end = |scene: &mut Scene| scene.out.close.take().map(|end| (end.code, end.reason));
+    let mut scene = Scene::new();
+    scene.send((0..limits::BEFORE_HELLO_REQUESTS_MAX).map(|_| ping()));
+    assert_eq!((scene.events().len(), end(&mut scene)), (limits::BEFORE_HELLO_REQUESTS_MAX, None));
+    scene.send([hello("ann")]);
+    assert!(matches!(scene.events()[..], [event::Body::Welcome(_)]), "a Hello that comes late is welcome");
+    scene.send((0..100).map(|_| ping()));
+    assert_eq!((scene.events().len(), end(&mut scene)), (100, None));
+
+    let mut scene = Scene::new();
+    scene.bytes([0x0a, 0].repeat(limits::CLIENT_FRAME_REQUESTS_MAX));
+    assert_eq!(scene.events().len(), 1, "equal refusals are one answer");
+    let said = "more than 16 requests came before a Hello";
+    assert_eq!(end(&mut scene), Some((close::NO_HELLO, said.into())));
+
+    let mut scene = Scene::new();
+    let unknown = [&[0x12, 0x80, 0x80, 1][..], &[0; 16 * 1024]].concat();
+    scene.bytes(unknown.clone());
+    assert_eq!(end(&mut scene), None, "a frame with an unknown field");
+    scene.bytes(unknown);
+    let said = "more than 32768 bytes came before a Hello was accepted";
+    assert_eq!(end(&mut scene), Some((close::NO_HELLO, said.into())));
+}
+
 #[test]
 fn hello_comes_first_and_once() {
     let mut scene = Scene::new();
     scene.send([submit(), renew("ann")]);
-    assert_eq!(scene.refusals(), [RefusalCode::HelloExpected, RefusalCode::HelloExpected]);
+    assert_eq!(scene.out.refused, [RefusalCode::HelloExpected, RefusalCode::HelloExpected]);
+    assert_eq!(scene.refusals(), [RefusalCode::HelloExpected], "equal refusals are one answer");
     assert!(!scene.out.is_greeted && scene.session.identity().is_none() && scene.own.is_empty());
     scene.send([hello("ann")]);
     assert!(scene.out.is_greeted);
@@ -472,10 +502,26 @@ fn the_answer_to_a_frame_of_wrong_requests_fits_into_a_frame() {
     scene.send([hello(&worst_name)]);
     scene.events();
     for request in [renew(&"\u{2}".repeat(40)), renew("!"), hello("ann")] {
-        scene.send(vec![request; limits::CLIENT_FRAME_REQUESTS_MAX]);
+        // Every second request is another one, so that no two refusals in a row are equal.
+        let pairs = limits::CLIENT_FRAME_REQUESTS_MAX / 2;
+        scene.send(vec![[request, request::Body::Hello(proto::Hello::default())]; pairs].into_iter().flatten());
         assert!(scene.out.frame.len() < limits::SERVER_FRAME_BYTES_MAX / 2, "{}", scene.out.frame.len());
-        assert_eq!(scene.refusals().len(), limits::CLIENT_FRAME_REQUESTS_MAX);
+        assert_eq!(scene.out.refused.len(), limits::CLIENT_FRAME_REQUESTS_MAX);
+        assert!((1..=2 * pairs).contains(&scene.refusals().len()));
+        scene.out.refused.clear();
     }
+}
+
+/// Each renewal verifies a signature, so a message may have a few only.
+#[test]
+fn a_message_with_many_renewals_verifies_few_of_them() {
+    let mut scene = Scene::greeted();
+    let most = limits::FRAME_RENEWALS_MAX;
+    scene.send((0..most + 2).map(|i| renew(&format!("ann@{}", EXPIRES_S + 1 + i as i64))));
+    assert_eq!(scene.session.identity().unwrap().claims.expires_at, EXPIRES_S + most as i64);
+    assert_eq!(scene.out.refused, [RefusalCode::Limit, RefusalCode::Limit]);
+    scene.send([renew(&format!("ann@{}", EXPIRES_S + 99))]);
+    assert_eq!(scene.session.identity().unwrap().claims.expires_at, EXPIRES_S + 99, "another message");
 }
 
 proptest! {

@@ -5,6 +5,7 @@
 //! ingest, gateway and its page on one port. [`serve`] handles the concerns of all requests in one
 //! place: CORS, unknown paths, and draining at a shutdown.
 
+mod anonymous;
 mod cors;
 mod deadline;
 pub mod openapi;
@@ -24,6 +25,7 @@ use driftless_schemas::limits;
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -55,6 +57,46 @@ pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Byte
     response
 }
 
+/// A JSON document that does not change while the process runs. It is made once.
+#[derive(Clone, Debug)]
+pub struct FixedJson {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+impl FixedJson {
+    /// Encodes the document.
+    #[must_use]
+    pub fn new(document: &impl Serialize) -> Self {
+        let bytes = match serde_json::to_vec(document) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => {
+                tracing::error!(%error, "cannot encode a document as JSON");
+                Bytes::from_static(b"null")
+            }
+        };
+        // A hash that the standard library keys with zeros: other processes make the same tag.
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let tag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()));
+        Self { bytes, tag: tag.unwrap_or(HeaderValue::from_static("\"\"")) }
+    }
+
+    /// Returns the response 200 with the document, or 304 if the client has it.
+    #[must_use]
+    pub fn response(&self, headers: &HeaderMap) -> Response {
+        let has = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| *tag == self.tag);
+        let mut response = match has {
+            true => bytes_response(StatusCode::NOT_MODIFIED, "application/json", Bytes::new()),
+            false => bytes_response(StatusCode::OK, "application/json", self.bytes.clone()),
+        };
+        response.headers_mut().insert(header::ETAG, self.tag.clone());
+        // The document may be another one after the process was started again.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
+}
+
 /// Accepts requests with these methods. Any other method gets 405 and the header `Allow` with the
 /// accepted methods. The path filter must come before this filter.
 pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rejection> + Clone {
@@ -83,11 +125,42 @@ pub fn body(bytes_max: usize) -> impl Filter<Extract = (Bytes,), Error = Rejecti
     body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS))
 }
 
+/// Extracts what `check` makes of the request's token, and the whole body like [`body`]. If `check`
+/// refuses the token, no byte of the body is held: the bytes are read and dropped, so that the
+/// client can read the response.
+pub fn body_for<T: Send>(
+    bytes_max: usize,
+    check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
+) -> impl Filter<Extract = (T, Bytes), Error = Rejection> + Clone {
+    let within = Duration::from_millis(limits::BODY_TIMEOUT_MS);
+    token()
+        .and(warp::body::stream())
+        .and_then(move |token, stream| {
+            let checked = check(token);
+            async move {
+                let held = if checked.is_ok() { bytes_max } else { 0 };
+                let read = read_body_within(stream, held, bytes_max, within).await;
+                let checked = checked.map_err(Rejection::from)?;
+                Ok::<_, Rejection>((checked, read?))
+            }
+        })
+        .untuple_one()
+}
+
 fn body_within(bytes_max: usize, within: Duration) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
     warp::body::stream().and_then(move |stream| async move {
-        let read = tokio::time::timeout(within, read_body(stream, bytes_max)).await;
-        read.unwrap_or_else(|_| Err(body_timeout(within))).map_err(Rejection::from)
+        read_body_within(stream, bytes_max, bytes_max, within).await.map_err(Rejection::from)
     })
+}
+
+async fn read_body_within<B: Buf>(
+    stream: impl Stream<Item = Result<B, warp::Error>>,
+    held_max: usize,
+    bytes_max: usize,
+    within: Duration,
+) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max)).await;
+    read.unwrap_or_else(|_| Err(body_timeout(within)))
 }
 
 fn body_timeout(within: Duration) -> Problem {
@@ -99,8 +172,10 @@ fn body_timeout(within: Duration) -> Problem {
         .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
+/// Reads a body of at most `bytes_max` bytes, and holds it if it has at most `held_max`.
 async fn read_body<B: Buf>(
     stream: impl Stream<Item = Result<B, warp::Error>>,
+    held_max: usize,
     bytes_max: usize,
 ) -> Result<Bytes, Problem> {
     let mut stream = std::pin::pin!(stream);
@@ -108,7 +183,7 @@ async fn read_body<B: Buf>(
     while let Some(part) = stream.next().await {
         let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
         bytes += part.remaining();
-        if bytes <= bytes_max {
+        if bytes <= held_max {
             body.put(part);
         } else if bytes > bytes_max.saturating_mul(limits::BODY_EXCESS_MAX) {
             break;

@@ -3,6 +3,7 @@
 
 use crate::http::{Origins, ServerOptions};
 use crate::tls::{self, Tls};
+use driftless_runtime::descriptors;
 use driftless_runtime::settings::SettingError;
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,15 @@ pub struct Http {
     /// Programs other than browsers send no origin and are not restricted.
     pub allowed_origins: Vec<String>,
     /// The largest number of connections, websockets included; more wait in the system's accept
-    /// queue. Default 20,000.
+    /// queue. Each takes one file descriptor, three with TLS. A number that the process's limit on
+    /// open files does not allow is refused at the start. Default: 0, which means 20,000 or, if the
+    /// process may open fewer files, as many as fit.
     pub connections_max: usize,
     /// The largest number of unauthenticated connections per address (per /64 with IPv6). A
     /// websocket after its Hello, and an event stream, count for their user instead. 0 is
     /// unlimited. Behind a proxy this must be 0, because all connections come from the proxy's
-    /// address; the proxy must limit its clients. Default 1,024.
+    /// address; the proxy must limit its clients. An address never gets more than an eighth of
+    /// `connections_max`, so that others find places. Default 1,024.
     pub connections_per_address: usize,
     /// Certificate and private key, as PEM files: `tls = { cert = "…", key = "…" }`. The files may
     /// change while the service runs. Default: plain text.
@@ -46,7 +50,7 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             allowed_origins: Vec::new(),
-            connections_max: 20_000,
+            connections_max: 0,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             tls: None,
             insecure: false,
@@ -59,13 +63,16 @@ impl Http {
     /// Returns the server's options. Reads certificate and key.
     ///
     /// # Errors
-    /// [`SettingError`] if certificate or key are not usable, or if the service would speak plain
-    /// text on an address that other machines can reach.
+    /// [`SettingError`] if certificate or key are not usable, if the service would speak plain text
+    /// on an address that other machines can reach, or if `connections_max` needs more files than
+    /// the process may open.
     pub fn server_options(&self) -> Result<ServerOptions, SettingError> {
-        let options = ServerOptions::new(self.connections_max)
+        let error = |key: &str, value: String, problem: String| SettingError { key: key.into(), value, problem };
+        let connections = descriptors::connections(self.connections_max, self.descriptors(), descriptors::raise())
+            .map_err(|problem| error("connections_max", self.connections_max.to_string(), problem))?;
+        let options = ServerOptions::new(connections)
             .per_address(self.connections_per_address)
             .with_write_timeout(Duration::from_millis(self.write_timeout_ms));
-        let error = |key: &str, value: String, problem: String| SettingError { key: key.into(), value, problem };
         match &self.tls {
             Some(settings) => {
                 let tls = Tls::new(settings.clone());
@@ -80,6 +87,12 @@ impl Http {
                 Err(error("listen", self.listen.to_string(), problem.into()))
             }
         }
+    }
+
+    /// The number of file descriptors of a connection. With TLS there is a pair of sockets between
+    /// the connection and the service.
+    fn descriptors(&self) -> usize {
+        if self.tls.is_some() { 3 } else { 1 }
     }
 
     /// Returns the allowed origins, checked.

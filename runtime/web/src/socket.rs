@@ -13,6 +13,7 @@
 use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
 use crate::stream::{CLOSE_TIMEOUT, Stream};
 use bytes::Bytes;
+use driftless_schemas::limits;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
@@ -126,10 +127,24 @@ pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes) {
             return;
         }
         stream.shut(Half::Write);
-        while stream.readable().await.is_ok() && stream.read_ready(|_| ()).is_ok() {}
+        discard(&stream).await;
     };
     // If the peer does not close in time, the connection is closed all the same.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+}
+
+/// Reads and drops what the peer of a closed websocket still sends, until it closes too, or until
+/// there were [`limits::CLOSED_BYTES_MAX`] bytes. The caller sets a deadline.
+pub async fn discard(stream: &Stream) {
+    let mut left = limits::CLOSED_BYTES_MAX;
+    while left > 0 && stream.readable().await.is_ok() {
+        match stream.read_ready(<[u8]>::len) {
+            Ok(read) => left = left.saturating_sub(read.unwrap_or(0)),
+            Err(_) => return,
+        }
+        // A socket that always has bytes is always ready, so that this loop would never wait.
+        tokio::task::yield_now().await;
+    }
 }
 
 fn check(

@@ -1,5 +1,6 @@
 //! The table of attacks: one row for each threat of docs/security.md.
 
+mod costs;
 mod floods;
 mod frames;
 mod http;
@@ -231,6 +232,44 @@ pub const ROWS: &[Row] = &[
         &["an_address_has_a_limit_of_unauthenticated_connections"],
     ),
     row("flood-refused", "requests that are refused, and pings, as fast as they go", now!(floods::refused), &[]),
+    row(
+        "flood-before-hello",
+        "requests on websockets without a token, whose answers are not read",
+        now!(costs::before_hello),
+        &["a_client_that_does_not_say_hello_is_soon_closed", "a_client_that_has_not_said_hello_may_send_little"],
+    ),
+    row("flood-pings", "pings whose pongs are not read", now!(costs::pings), &[]),
+    row(
+        "flood-equal",
+        "very many equal commands in JSON, from a user who may not write",
+        now!(costs::equal_commands),
+        &["rejected_commands_count_for_the_rate"],
+    ),
+    row("flood-bodies", "bodies of requests that nobody may send", now!(costs::bodies), &[]),
+    row(
+        "flood-anonymous",
+        "documents for everybody, as fast as they come",
+        now!(costs::documents),
+        &["an_address_without_a_token_has_a_rate_of_requests_and_of_bytes"],
+    ),
+    row(
+        "flood-descriptors",
+        "more connections than the process may open files",
+        How::ByTests,
+        &["connections_leave_a_reserve_or_do_not_fit"],
+    ),
+    row(
+        "flood-replicas",
+        "tracking more large chunks than a gateway has memory for",
+        How::ByTests,
+        &["the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected"],
+    ),
+    row(
+        "flood-dirty",
+        "small commands to more large chunks than a replayer has memory for",
+        How::ByTests,
+        &["the_memory_of_chunks_is_bounded_however_many_chunks_are_touched"],
+    ),
     row(
         "chunk-explosion",
         "tracking very many chunks that nobody has seen",

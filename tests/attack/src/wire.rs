@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, Response};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The deadline of every answer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -22,6 +22,13 @@ impl Http {
     #[must_use]
     pub fn new(base: String) -> Self {
         Self { base, client: reqwest::Client::new() }
+    }
+
+    /// A client that sends from this address of the machine.
+    #[must_use]
+    pub fn from(own: Ipv4Addr, base: String) -> Self {
+        let client = reqwest::Client::builder().local_address(IpAddr::from(own)).build();
+        Self { base, client: client.unwrap_or_default() }
     }
 
     /// Sends a request with these additional headers.
@@ -70,6 +77,16 @@ impl Http {
 /// If the connection cannot be opened.
 pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect(address)).await.context("a connection")??)
+}
+
+/// Opens a TCP connection from this address of the machine.
+///
+/// # Errors
+/// If the connection cannot be opened, or the system has no such address.
+pub async fn connect_from(own: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((own, 0).into()).with_context(|| format!("this system has no {own}"))?;
+    Ok(tokio::time::timeout(ANSWER_WITHIN, socket.connect(to)).await.context("a connection")??)
 }
 
 /// Sends raw bytes. Returns the answer up to the end of the connection, or up to a silence of the
@@ -148,7 +165,18 @@ impl Socket {
     /// # Errors
     /// If no answer arrives. An answer other than 101 is no error; it is in [`Socket::head`].
     pub async fn open(address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
-        let mut stream = connect(address).await?;
+        Self::open_on(connect(address).await?, address, service, headers).await
+    }
+
+    /// Opens a websocket from this address of the machine.
+    ///
+    /// # Errors
+    /// If no answer arrives, or the system has no such address.
+    pub async fn open_from(own: Ipv4Addr, address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
+        Self::open_on(connect_from(own, address).await?, address, service, headers).await
+    }
+
+    async fn open_on(mut stream: TcpStream, address: SocketAddr, service: &str, headers: &str) -> Result<Self> {
         let request = format!(
             "GET /v1/{service} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\

@@ -33,6 +33,7 @@ fn settings() -> Settings {
         behind_max_ms: 2_000,
         beacon_interval_ms: 700,
         beacon_bytes_per_second: 140,
+        replicas_bytes_max: 40_000,
         rings_bytes_max: 6_000,
         socket_queue_bytes_max: 900,
         idle_replica_ms: 1_500,

@@ -9,10 +9,40 @@ use crate::socket::SocketId;
 use driftless_chunk::replica::ApplyError;
 use driftless_schemas::proto::TrackRejectCode;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Hash, Version};
+use driftless_schemas::{ChunkId, Hash, Version, limits};
+use std::sync::Arc;
+
+/// Even the smallest budget has room for this many loads at a time.
+const LOADS_AT_LEAST: usize = 4;
 
 impl Hub {
-    /// Starts a load if none is in flight and the retry time has come.
+    /// The name of a user whose Track waits for the chunk; `None` if only questions wait for it.
+    #[must_use]
+    pub fn waits_for(&self, id: &ChunkId) -> Option<Arc<str>> {
+        let socket = self.chunks.get(id)?.waiting.keys().next()?;
+        Some(Arc::clone(&self.sockets.get(socket)?.joined.user))
+    }
+
+    /// The room that a load takes before anybody knows how large the content is, in bytes.
+    fn load_bytes(&self) -> usize {
+        limits::CONTENT_BYTES_MAX.min(self.replicas.max() / LOADS_AT_LEAST)
+    }
+
+    /// True if the replicas alone leave no room for a load. Loads in flight only take some time.
+    pub(super) fn is_full(&self) -> bool {
+        !self.replicas.has_room(self.load_bytes())
+    }
+
+    /// Notes the memory that the chunk's replica takes now. A load keeps its room until it ends.
+    pub(super) fn charge(&mut self, id: &ChunkId) {
+        let Some(chunk) = self.chunks.get_mut(id).filter(|chunk| !chunk.is_loading()) else { return };
+        let mut charge = self.replicas.charge();
+        charge.set(chunk.replica_bytes());
+        chunk.charge = Some(charge).filter(|charge| charge.bytes() > 0);
+    }
+
+    /// Starts a load if none is in flight, the retry time has come, and memory has room. Otherwise
+    /// a later tick tries again.
     pub(super) fn begin_load(&mut self, id: &ChunkId) {
         self.watched.insert(id.clone());
         let partition = self.chunks.get(id).map(|chunk| chunk.partition);
@@ -21,13 +51,18 @@ impl Hub {
             // tick tries again.
             return;
         }
-        let Self { chunks, world, now, .. } = self;
+        let room = self.load_bytes();
+        if !self.replicas.has_room(self.loads.used() + room) {
+            return;
+        }
+        let Self { chunks, world, now, loads, .. } = self;
         let Some(chunk) = chunks.get_mut(id) else { return };
         chunk.load = match chunk.load {
             Load::Idle => Load::InFlight,
             Load::RetryAt { attempts, at } if at <= *now => Load::Retrying { attempts },
             _ => return,
         };
+        chunk.charge.insert(loads.charge()).set(room);
         let reread = |evicted| Some(Box::new(Reread::new(id.clone(), world.place(id).ok()?.partition, evicted)));
         let reread = chunk.ring.evicted().and_then(reread);
         self.outputs.push_back(Output::Load(id.clone(), chunk.newest_ref.clone(), reread));
@@ -42,25 +77,38 @@ impl Hub {
         if let Err(LoadError::Lost { stored, .. }) = &loaded {
             self.audit(&id, stored.version, stored.hash);
         }
-        let Some(chunk) = self.chunks.get_mut(&id) else { return };
+        self.take_load(&id, loaded, reread);
+        self.charge(&id);
+    }
+
+    fn take_load(&mut self, id: &ChunkId, loaded: Result<Option<Loaded>, LoadError>, reread: Option<Box<Reread>>) {
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
         let attempts = match chunk.load {
             Load::InFlight => 1,
             Load::Retrying { attempts } => attempts + 1,
             Load::Abandoned => {
                 chunk.load = Load::Idle;
-                self.watched.insert(id);
+                self.watched.insert(id.clone());
                 return;
             }
             Load::Idle | Load::RetryAt { .. } => return,
         };
         let restored = match loaded {
-            Err(LoadError::Unavailable(reason) | LoadError::Lost { reason, .. }) => Err(reason),
-            Ok(loaded) => match chunk.restore(&id, loaded, reread) {
+            // The shell has logged the reason. It may name the bucket or quote the object store, so
+            // clients do not get it.
+            Err(LoadError::Unavailable(_)) => {
+                Err(format!("the gateway cannot read or load the stored state of {id}; its log says why"))
+            }
+            Err(LoadError::Lost { stored, .. }) => Err(format!(
+                "the stored state with the hash {} is lost or damaged; the owner is asked to store it again",
+                stored.hash
+            )),
+            Ok(loaded) => match chunk.restore(id, loaded, reread) {
                 Ok(()) => Ok(()),
                 Err(RestoreError::Apply(ApplyError::Hash { version, found, expected })) => {
                     // The replica was just restored, so its memory is not the cause: stored state
                     // and log contradict each other.
-                    self.audit(&id, version, found);
+                    self.audit(id, version, found);
                     Err(format!(
                         "at version {version} stored state and log lead to hash {found}, but the log says {expected}; \
                          the owner is asked to check the chunk"
@@ -70,7 +118,7 @@ impl Hub {
                     // The state of the newest ref contains the trimmed records, so load that state
                     // at once.
                     chunk.load = Load::Idle;
-                    return self.begin_load(&id);
+                    return self.begin_load(id);
                 }
                 Err(e) => Err(e.to_string()),
             },
@@ -78,17 +126,17 @@ impl Hub {
         // Watch the chunk even if no request waits for it any more, so that an idle replica is
         // dropped.
         self.watched.insert(id.clone());
-        let Some(chunk) = self.chunks.get_mut(&id) else { return };
+        let Some(chunk) = self.chunks.get_mut(id) else { return };
         match restored {
             Ok(()) => {
                 chunk.load = Load::Idle;
                 chunk.used_at = self.now;
-                self.answer_waiting(&id);
+                self.answer_waiting(id);
             }
             Err(reason) => {
                 chunk.load = Load::RetryAt { attempts, at: self.now.plus_ms(self.settings.load_retry_ms) };
                 if attempts >= self.settings.load_attempts_max {
-                    self.give_up(&id, &reason);
+                    self.give_up(id, &reason);
                 } else {
                     // A chunk that failed to load no longer blocks the answers to later requests.
                     let unblocked: Vec<SocketId> = chunk.waiting.keys().copied().collect();
@@ -110,7 +158,7 @@ impl Hub {
 
     /// Rejects all Tracks and questions that wait for the chunk. The next Track or question starts
     /// a new load.
-    fn give_up(&mut self, id: &ChunkId, reason: &str) {
+    pub(super) fn give_up(&mut self, id: &ChunkId, reason: &str) {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.load = Load::Idle;
         let (waiting, asks) = (std::mem::take(&mut chunk.waiting), std::mem::take(&mut chunk.asks));

@@ -272,6 +272,8 @@ impl Hub {
         if let Err(e) = compared {
             self.rebuild(&id, &format!("the stored snapshot differs: {e}"));
         }
+        // The content has grown or shrunk since it was loaded.
+        self.charge(&id);
         Ok(())
     }
 
@@ -283,6 +285,7 @@ impl Hub {
         let Some(chunk) = self.chunks.get_mut(id) else { return };
         chunk.live = None;
         chunk.base = None;
+        chunk.charge = None;
         let trackers = std::mem::take(&mut chunk.trackers);
         chunk.waiting.extend(trackers.iter().map(|id| (*id, Waiting { have: None, behind_since: None })));
         let is_wanted = chunk.is_wanted();

@@ -7,8 +7,12 @@ use crate::chunk::{Load, Waiting};
 use crate::socket::SocketId;
 use driftless_schemas::proto::{Beacon, Beacons, event};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, HistoryId, Offset, close};
+use driftless_schemas::{ChunkId, HistoryId, Offset, close, limits};
 use prost::Message as _;
+
+/// The reason for the rejection of a Track that found no room in memory.
+const NO_ROOM: &str =
+    "this gateway's memory for chunks is used up: untrack some chunks, ask again later, or ask another gateway";
 
 impl Hub {
     pub(super) fn tick(&mut self) {
@@ -33,7 +37,12 @@ impl Hub {
         let late: Vec<SocketId> = chunk.waiting.iter().filter(|(_, w)| is_late(w)).map(|(socket, _)| *socket).collect();
         late.iter().for_each(|socket| drop(chunk.waiting.remove(socket)));
         if chunk.live.is_none() && chunk.is_wanted() {
+            let waited = now.ms_since(chunk.used_at) >= limits::ROOM_WAIT_MS;
             self.begin_load(id);
+            let waits = self.chunks.get(id).is_some_and(|chunk| chunk.load == Load::Idle);
+            if waited && waits && self.is_full() {
+                self.give_up(id, NO_ROOM);
+            }
         }
         for socket in late {
             if history > HistoryId::FIRST && !self.knows_histories(socket) {
@@ -48,11 +57,12 @@ impl Hub {
         if is_used {
             return chunk.is_wanted();
         }
-        if now.ms_since(chunk.used_at) < self.settings.idle_replica_ms {
+        if now.ms_since(chunk.used_at) < self.settings.idle_replica_ms && !self.replicas.is_pressed() {
             return true;
         }
         chunk.live = None;
         chunk.base = None;
+        chunk.charge = None;
         let before = chunk.ring.bytes();
         if let Some(newest) = &chunk.newest_ref {
             chunk.ring.trim(newest.through_offset, 0);

@@ -178,7 +178,13 @@ fn a_partition_that_cannot_be_opened_keeps_no_other_from_being_served() {
     let access = Access { read: vec!["canvas/".into()], ..Access::default() };
     eight.input(Input::Joined(
         SOCKET,
-        Joined { writer: writer(1), access: access.into(), families: None, features: features::HISTORIES },
+        Joined {
+            user: "ann".into(),
+            writer: writer(1),
+            access: access.into(),
+            families: None,
+            features: features::HISTORIES,
+        },
     ));
     let (here, there) = (eight.chunk_in(Partition(3)), eight.chunk_in(Partition(4)));
     eight.outputs.clear();

@@ -15,7 +15,13 @@ fn history(time_ms: u64) -> HistoryId {
 /// Adds a client that does not know histories.
 fn join_old(gateway: &mut Gateway) -> SocketId {
     let access = Access { read: vec!["tape/".into()], ..Access::default() };
-    gateway.join_as(Joined { writer: writer(3), access: access.into(), families: None, features: 0 })
+    gateway.join_as(Joined {
+        user: "ann".into(),
+        writer: writer(3),
+        access: access.into(),
+        families: None,
+        features: 0,
+    })
 }
 
 #[test]

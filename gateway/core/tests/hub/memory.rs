@@ -3,9 +3,9 @@
 use super::{C, all, log};
 use driftless_gateway_core::{Input, Settings};
 use driftless_scenes::gateway::*;
-use driftless_schemas::Partition;
 use driftless_schemas::proto::Have;
 use driftless_schemas::time::MonotonicMs;
+use driftless_schemas::{Offset, Partition};
 
 #[test]
 fn r5_evicted_records_are_read_again_when_they_are_needed() {
@@ -37,6 +37,29 @@ fn r5_evicted_records_are_read_again_when_they_are_needed() {
     assert_eq!(gateway.got(&log, socket), ["tracked 51", "chunk 51"]);
 }
 
+/// The topic is made anew before the gateway reads evicted records again. The simulator has found
+/// that the chunk then went back to an older version.
+#[test]
+fn r12_records_of_another_log_are_not_taken_for_the_evicted_ones() {
+    let (log, _) = log(50);
+    let mut gateway = all(&log, Settings { rings_bytes_max: 0, ..settings() });
+    let mut other = Log::new();
+    let mut owner = other.owner();
+    for _ in 0..80 {
+        write(&mut other, &mut owner, "tape/2", writer(1), &["another text"]);
+    }
+    let socket = gateway.join(writer(2));
+    gateway.request(socket, track(C, None));
+    let seen = std::mem::take(&mut gateway.seen);
+    gateway.seen = (0..).map(Offset).zip(other.records.iter().cloned()).collect();
+    gateway.load(&other);
+    assert_eq!(gateway.got(&log, socket), [""; 0], "nothing is served from the other log");
+    gateway.seen = seen;
+    gateway.tick(500);
+    gateway.load(&log);
+    assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+}
+
 #[test]
 fn a_client_that_resumes_from_an_evicted_version_gets_a_chunk() {
     let (log, _) = log(50);
@@ -47,6 +70,48 @@ fn a_client_that_resumes_from_an_evicted_version_gets_a_chunk() {
     let have = Have { version: 1, hash: log.hashes[&(id(C), 1)].to_bytes(), ..Have::default() };
     gateway.request(socket, track(C, Some(have)));
     assert_eq!(gateway.got(&log, socket), ["tracked 50", "chunk 50"]);
+}
+
+/// A socket tracks more chunks than memory has room for. Loads wait for room, and what finds none
+/// in time is rejected.
+#[test]
+fn the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected() {
+    let mut log = Log::new();
+    let mut owner = log.owner();
+    let chunks: Vec<String> = (0..12).map(|i| format!("tape/{i}")).collect();
+    for chunk in &chunks {
+        write(&mut log, &mut owner, chunk, writer(1), &["a text"]);
+    }
+    let most = 4_000;
+    let mut gateway = all(&log, Settings { replicas_bytes_max: most, ..settings() });
+    let socket = gateway.join(writer(2));
+    chunks.iter().for_each(|chunk| gateway.request(socket, track(chunk, None)));
+    for _ in 0..12 {
+        assert!(gateway.loads.len() <= 4 && gateway.hub.replica_bytes() <= most, "{}", gateway.hub.replica_bytes());
+        gateway.load_all(&log);
+        gateway.tick(100);
+    }
+    let count = |got: &[String], what: &str| got.iter().filter(|said| said.starts_with(what)).count();
+    let mut got = gateway.got(&log, socket);
+    assert_eq!((count(&got, "rejected"), gateway.loads.len()), (0, 0), "the others wait");
+    gateway.tick(5_000);
+    got.extend(gateway.got(&log, socket));
+    let tracked = count(&got, "tracked");
+    assert!((2..12).contains(&tracked), "{tracked} chunks have room");
+    assert_eq!(count(&got, "rejected UNAVAILABLE"), 12 - tracked);
+
+    // A chunk that nobody tracks makes room at once.
+    gateway.request(socket, track("tape/11", None));
+    assert!(gateway.loads.is_empty());
+    gateway.request(socket, untrack("tape/0"));
+    gateway.tick(100);
+    gateway.tick(100);
+    gateway.load_all(&log);
+    assert_eq!(count(&gateway.got(&log, socket), "tracked"), 1);
+    gateway.leave(socket);
+    gateway.tick(100);
+    gateway.tick(30_000);
+    assert_eq!(gateway.hub.replica_bytes(), 0, "nothing leaks");
 }
 
 #[test]

@@ -82,22 +82,42 @@ fn each_bad_command_has_its_own_rejection_and_its_neighbours_are_accepted() {
 
 #[test]
 fn the_checks_run_in_the_order_that_the_design_names() {
-    let policy = Policy { commands_burst: 1, commands_per_second: 1, ..Policy::default() };
-    let mut scene = Scene::greeted(policy);
-    scene.send([submit("canvas/0/1", 1, 0, cell(1, 1))]);
-    scene.produced();
-    // Each request fails the check for the code in its row, and all later checks.
-    for (request, code) in [
-        (submit("Canvas", 0, 0, bytes("x")), RejectCode::BadChunkId),
-        (submit("town/0/0", 0, 0, bytes("x")), RejectCode::UnknownFamily),
-        (submit("canvas/5/0", 0, 0, bytes("x")), RejectCode::NoWriteAccess),
-        (submit("canvas/0/1", 1, 0, bytes("x")), RejectCode::BadCommand),
-        (submit("canvas/0/1", 1, 0, cell(2, 2)), RejectCode::SeqReused),
-        (submit("canvas/0/1", 2, 0, cell(2, 2)), RejectCode::RateLimited),
+    // Each request fails the check for the code in its row, and all later checks. Rights come
+    // before the rate, and the rate before the work on the command, unless it has enough commands
+    // left.
+    for (left, request, code) in [
+        (0, submit("Canvas", 0, 0, bytes("x")), RejectCode::BadChunkId),
+        (0, submit("town/0/0", 0, 0, bytes("x")), RejectCode::UnknownFamily),
+        (0, submit("canvas/5/0", 0, 0, bytes("x")), RejectCode::NoWriteAccess),
+        (0, submit("canvas/0/1", 0, 0, bytes("x")), RejectCode::BadSeq),
+        (0, submit("canvas/0/1", 1, 0, bytes("x")), RejectCode::RateLimited),
+        (1, submit("canvas/0/1", 1, 0, bytes("x")), RejectCode::BadCommand),
+        (1, submit("canvas/0/1", 1, 0, cell(2, 2)), RejectCode::SeqReused),
     ] {
+        let policy = Policy { commands_burst: 1 + left, commands_per_second: 1, ..Policy::default() };
+        let mut scene = Scene::greeted(policy);
+        scene.send([submit("canvas/0/1", 1, 0, cell(1, 1))]);
+        scene.produced();
         scene.send([request]);
         assert_eq!(scene.rejection().code(), code);
     }
+}
+
+/// Work on commands that are rejected is work, too.
+#[test]
+fn rejected_commands_count_for_the_rate() {
+    let mut scene = Scene::greeted(Policy { commands_per_second: 10, commands_burst: 5, ..Policy::default() });
+    scene.send((1..=7).map(|seq| submit("canvas/0/1", seq, seq - 1, bytes("garbage"))));
+    let codes: Vec<RejectCode> = scene
+        .events()
+        .into_iter()
+        .map(|event| match event {
+            event::Body::Rejected(rejected) => rejected.code(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (bad, limited) = (RejectCode::BadCommand, RejectCode::RateLimited);
+    assert_eq!(codes, [bad, bad, bad, bad, bad, limited, limited]);
 }
 
 /// A resend (the same number and body) is accepted. The same number with another body is rejected.

@@ -13,11 +13,11 @@ pub use operation::{Operation, example, header, parameter, reference};
 pub use schemas::chunk_id_pattern;
 
 use super::path::split;
-use super::{Problem, Routes, json, only};
+use super::{FixedJson, Problem, Routes, only};
 use serde_json::{Map, Value, json as value};
 use std::str::FromStr as _;
 use std::sync::Arc;
-use warp::http::{HeaderValue, Method, StatusCode, header};
+use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
 use warp::{Filter, Rejection};
 
@@ -153,14 +153,11 @@ fn same_segments(template: &str, path: &str) -> bool {
 /// The route `GET /v1/openapi.json`, which answers with the document.
 #[must_use]
 pub fn openapi(document: &Document) -> Routes {
-    let document = document.to_json();
+    let document = FixedJson::new(&document.to_json());
     warp::path!("v1" / "openapi.json")
         .and(only(&[Method::GET]))
-        .map(move || {
-            let mut response = json(StatusCode::OK, &document);
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            response
-        })
+        .and(warp::header::headers_cloned())
+        .map(move |headers: HeaderMap| document.response(&headers))
         .boxed()
 }
 

@@ -4,6 +4,7 @@
 //! Nagle's algorithm) nor a time limit for headers, accepts connections without bound, and its
 //! graceful shutdown waits for ever for a stream that does not end.
 
+use super::anonymous::{Anonymous, has_token};
 use super::deadline::Deadline;
 use super::{Origins, Problem, Response, Routes, cors, recover};
 use crate::metrics;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use warp::Filter;
-use warp::http::{HeaderValue, Method, Request, StatusCode, header};
+use warp::http::{HeaderValue, Method, Request, StatusCode, Version, header};
 
 const HEADER_TIMEOUT: Duration = Duration::from_millis(limits::HEAD_TIMEOUT_MS);
 /// The sizes of hyper's buffers, for a request's head and for the part of a response that the peer
@@ -77,6 +78,7 @@ pub struct ServerOptions {
     /// The certificate for TLS; `None` for plain text.
     pub tls: Option<Tls>,
     addresses: Places<IpAddr>,
+    anonymous: Anonymous,
 }
 
 impl ServerOptions {
@@ -84,13 +86,22 @@ impl ServerOptions {
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
         let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
-        Self { connections_max, connections_per_address: 0, write_timeout, tls: None, addresses: Places::default() }
+        Self {
+            connections_max,
+            connections_per_address: 0,
+            write_timeout,
+            tls: None,
+            addresses: Places::default(),
+            anonymous: Anonymous::default(),
+        }
     }
 
-    /// Returns the same options with a limit per address.
+    /// Returns the same options with a limit per address, or with the largest part that an address
+    /// may have ([`limits::CONNECTIONS_PER_ADDRESS_PART`]) if that is less.
     #[must_use]
     pub fn per_address(self, connections_per_address: usize) -> Self {
-        Self { connections_per_address, ..self }
+        let most = (self.connections_max / limits::CONNECTIONS_PER_ADDRESS_PART).max(1);
+        Self { connections_per_address: connections_per_address.min(most), ..self }
     }
 
     /// Returns the same options with another write time-out.
@@ -105,13 +116,23 @@ impl ServerOptions {
         Self { tls: Some(tls), ..self }
     }
 
-    fn admit(&self, peer: SocketAddr) -> Option<Place<IpAddr>> {
-        let address = match peer.ip().to_canonical() {
-            // A client with one IPv6 address usually has its whole /64.
-            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-            ip => ip,
-        };
-        self.addresses.take(&address, self.connections_per_address).ok()
+    fn admit(&self, address: &IpAddr) -> Option<Place<IpAddr>> {
+        self.addresses.take(address, self.connections_per_address).ok()
+    }
+
+    /// The rate of requests without a token; `None` if addresses are not told apart, because all
+    /// connections come from a proxy.
+    fn anonymous(&self) -> Option<Anonymous> {
+        (self.connections_per_address > 0).then(|| self.anonymous.clone())
+    }
+}
+
+/// The address by which a peer is counted. A client with one IPv6 address usually has its whole
+/// /64.
+fn address(peer: SocketAddr) -> IpAddr {
+    match peer.ip().to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+        ip => ip,
     }
 }
 
@@ -143,19 +164,32 @@ pub async fn serve(
         let Some((stream, peer, permit)) = accepted else { continue };
         let service = TowerToHyperService::new(service.clone());
         let origins = origins.clone();
-        let Some(slot) = options.admit(peer) else {
+        let counted = address(peer);
+        let Some(slot) = options.admit(&counted) else {
             refuse(&stream, peer, options.tls.is_some());
             continue;
         };
         set_up(&stream, peer, options.write_timeout, options.tls.is_some());
-        let address = Arc::new(Mutex::new(Some(slot)));
-        let permit = ConnectionPermit { _permit: Arc::new(permit), address };
+        let slot = Arc::new(Mutex::new(Some(slot)));
+        let permit = ConnectionPermit { _permit: Arc::new(permit), address: slot };
         let kept = permit.clone();
+        let anonymous = options.anonymous();
         let answer = move |mut request: Request<Incoming>| {
-            let (service, origins) = (service.clone(), origins.clone());
+            let (service, origins, anonymous) = (service.clone(), origins.clone(), anonymous.clone());
             request.extensions_mut().insert(PeerAddr(peer));
             request.extensions_mut().insert(permit.clone());
-            async move { Ok::<_, Infallible>(answer(request, service, &origins).await) }
+            async move {
+                let Some(anonymous) = anonymous else {
+                    return Ok::<_, Infallible>(answer(request, service, &origins).await);
+                };
+                if let Some(refused) = anonymous.refuses(&counted, &request) {
+                    return Ok(refused);
+                }
+                let had_token = has_token(&request);
+                let response = answer(request, service, &origins).await;
+                anonymous.charge(&counted, had_token, &response);
+                Ok(response)
+            }
         };
         let write_timeout = options.write_timeout;
         let (tls, mut phases, alive) = (options.tls.clone(), phases.clone(), alive.clone());
@@ -331,7 +365,7 @@ where
         *request.method_mut() = Method::GET;
         request.headers_mut().remove(header::UPGRADE);
     }
-    let mut response = if let Some(problem) = too_large(&request) {
+    let mut response = if let Some(problem) = too_large(&request).or_else(|| without_one_host(&request)) {
         problem.response()
     } else if is_preflight {
         cors::preflight()
@@ -367,6 +401,16 @@ fn too_large<B>(request: &Request<B>) -> Option<Problem> {
         return Some(refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail));
     }
     None
+}
+
+/// Returns the problem of a request that does not have exactly one `Host`; `None` if it does. With
+/// two of them, a proxy and this server may see requests to different hosts (RFC 9112, 3.2).
+fn without_one_host<B>(request: &Request<B>) -> Option<Problem> {
+    let count = request.headers().get_all(header::HOST).iter().count();
+    (count != 1 && request.version() == Version::HTTP_11).then(|| {
+        let detail = format!("the request has {count} Host headers; send exactly one (RFC 9112)");
+        refused(StatusCode::BAD_REQUEST, "bad_host", detail)
+    })
 }
 
 fn refused(status: StatusCode, code: &str, detail: String) -> Problem {

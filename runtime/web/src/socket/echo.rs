@@ -7,6 +7,7 @@ use bytes::Bytes;
 /// Serves until the peer disconnects or sends anything but a binary message.
 pub(crate) async fn echo(stream: Stream, begun: Bytes) {
     let (mut reader, mut output, mut inbox) = (Reader::default(), SendQueue::default(), Vec::new());
+    reader.greeted();
     reader.feed(&begun, &mut |message| inbox.push(message)).unwrap();
     loop {
         for message in inbox.drain(..) {

@@ -28,20 +28,44 @@ pub enum Inbound {
     Close(Bytes),
 }
 
+impl Inbound {
+    /// The length of the payload, in bytes; 0 for a payload that was dropped.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Close(bytes) => bytes.len(),
+            Self::Text | Self::Pong => 0,
+        }
+    }
+
+    /// True if there is no payload, or if it was dropped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A fault in the client's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundError {
     /// The message is longer than a client may send.
-    #[error("a message of {0} bytes: the limit is {max}", max = limits::CLIENT_FRAME_BYTES_MAX)]
-    TooLarge(u64),
+    #[error("a message of {bytes} bytes: the limit is {max}{}", if *max < limits::CLIENT_FRAME_BYTES_MAX { " before Hello" } else { "" })]
+    TooLarge {
+        /// The length of the message, or of the part that its frames have announced so far.
+        bytes: u64,
+        /// The limit.
+        max: usize,
+    },
     /// The bytes violate RFC 6455.
     #[error("{0} (RFC 6455)")]
     Protocol(&'static str),
 }
 
 /// Parses bytes as they arrive and returns messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
+    /// The limit on the length of a message.
+    bytes_max: usize,
     /// The beginning of an incomplete frame.
     partial: Vec<u8>,
     /// The fragments of an incomplete message.
@@ -56,7 +80,24 @@ struct Fragments {
     bytes: Vec<u8>,
 }
 
+impl Default for Reader {
+    fn default() -> Self {
+        Self { bytes_max: limits::BEFORE_HELLO_BYTES_MAX, partial: Vec::new(), message: None, is_over: false }
+    }
+}
+
 impl Reader {
+    /// Raises the limit on the length of a message to that of a client which has said Hello.
+    pub fn greeted(&mut self) {
+        self.bytes_max = limits::CLIENT_FRAME_BYTES_MAX;
+    }
+
+    /// The number of bytes that are held of an incomplete message.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+    }
+
     /// Parses bytes and passes complete messages to `take`, in order. After an error or a close
     /// frame all bytes are ignored.
     ///
@@ -73,6 +114,10 @@ impl Reader {
             // The rest stays in the same vector. A frame may arrive byte by byte, and copying its
             // beginning each time would cost too much.
             held.drain(..taken);
+            if taken > 0 {
+                // The frame that has ended may have been much larger than what is left.
+                held.shrink_to_fit();
+            }
             if !held.is_empty() {
                 self.partial = held;
             }
@@ -130,8 +175,8 @@ impl Reader {
             OpCode::Data(_) => 0,
         };
         let whole = before.saturating_add(length);
-        if whole > limits::CLIENT_FRAME_BYTES_MAX as u64 {
-            return Err(InboundError::TooLarge(whole));
+        if whole > self.bytes_max as u64 {
+            return Err(InboundError::TooLarge { bytes: whole, max: self.bytes_max });
         }
         // The casts are lossless: a header has at most 14 bytes, and the length was checked above.
         let (begin, length) = (cursor.position() as usize, length as usize);
@@ -139,7 +184,13 @@ impl Reader {
         let plain = || masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
         let message = match header.opcode {
             OpCode::Control(Control::Ping) => Some(Inbound::Ping(plain().collect())),
-            OpCode::Control(Control::Close) => Some(Inbound::Close(plain().collect())),
+            OpCode::Control(Control::Close) => {
+                let payload: Vec<u8> = plain().collect();
+                if !is_close(&payload) {
+                    return Err(Protocol("a close frame has a code that may not be sent, or a reason that is no text"));
+                }
+                Some(Inbound::Close(payload.into()))
+            }
             OpCode::Control(_) => Some(Inbound::Pong),
             OpCode::Data(kind) => {
                 let new = || Fragments { is_text: matches!(kind, Data::Text), bytes: Vec::with_capacity(length) };
@@ -156,6 +207,18 @@ impl Reader {
             }
         };
         Ok(Some((begin + length, message)))
+    }
+}
+
+/// True if the payload of a close frame is empty, or a code that an endpoint may send and a reason
+/// in UTF-8 (RFC 6455, sections 5.5.1 and 7.4).
+fn is_close(payload: &[u8]) -> bool {
+    match payload.split_first_chunk() {
+        Some((code, reason)) => {
+            let is_code = matches!(u16::from_be_bytes(*code), 1000..=1003 | 1007..=1014 | 3000..=4999);
+            is_code && std::str::from_utf8(reason).is_ok()
+        }
+        None => payload.is_empty(),
     }
 }
 
@@ -189,6 +252,7 @@ mod tests {
 
     fn read(bytes: &[u8], step: usize) -> (Vec<Inbound>, Result<(), InboundError>) {
         let (mut reader, mut messages) = (Reader::default(), Vec::new());
+        reader.greeted();
         for part in bytes.chunks(step) {
             if let Err(e) = reader.feed(part, &mut |message| messages.push(message)) {
                 return (messages, Err(e));
@@ -234,17 +298,36 @@ mod tests {
         let split_ping = frame(OpCode::Control(Control::Ping), false, b"");
         let twice = [binary(false, b"a"), binary(true, b"b")].concat();
         let control = ping(&[0; 126]);
+        let close = |payload: &[u8]| frame(OpCode::Control(Control::Close), true, payload);
+        for payload in [&[3][..], &1005_u16.to_be_bytes(), &999_u16.to_be_bytes(), &[3, 232, 0xff]] {
+            assert!(matches!(read(&close(payload), 1).1, Err(InboundError::Protocol(_))), "{payload:?}");
+        }
         for bytes in [&unmasked[..], &reserved, &no_opcode, &split_ping, &twice, &control, &go_on(true, b"a")] {
             assert!(matches!(read(bytes, 1).1, Err(InboundError::Protocol(_))), "{bytes:?}");
         }
         // The huge frame is refused because of its header, before any byte of its payload arrives.
         let huge = [0x82, 0xff, 0, 0, 0, 255, 255, 255, 255, 255, 0, 0, 0, 0];
-        assert_eq!(read(&huge, 14), (vec![], Err(InboundError::TooLarge(0xff_ffff_ffff))));
+        let max = limits::CLIENT_FRAME_BYTES_MAX;
+        assert_eq!(read(&huge, 14), (vec![], Err(InboundError::TooLarge { bytes: 0xff_ffff_ffff, max })));
         let half = vec![0; limits::CLIENT_FRAME_BYTES_MAX / 2 + 1];
         assert!(matches!(
             read(&[binary(false, &half), go_on(true, &half)].concat(), 4096).1,
-            Err(InboundError::TooLarge(_))
+            Err(InboundError::TooLarge { .. })
         ));
+    }
+
+    #[test]
+    fn a_client_that_has_not_said_hello_may_send_little() {
+        let long = binary(true, &vec![0; limits::BEFORE_HELLO_BYTES_MAX + 1]);
+        let mut reader = Reader::default();
+        // The header is enough to refuse the message.
+        let refused = reader.feed(&long[..14], &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().ends_with("the limit is 32768 before Hello"), "{refused}");
+        let mut reader = Reader::default();
+        reader.greeted();
+        let mut count = 0;
+        reader.feed(&long, &mut |_| count += 1).unwrap();
+        assert_eq!((count, reader.held_bytes()), (1, 0));
     }
 
     proptest! {

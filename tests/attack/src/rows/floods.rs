@@ -2,16 +2,15 @@
 
 use super::Scene;
 use crate::honest::Honest;
-use crate::wire::ANSWER_WITHIN;
+use crate::wire::{ANSWER_WITHIN, Http, connect_from};
 use anyhow::{Context as _, Result, bail, ensure};
 use driftless_e2e_tests::edits::{fill, set};
 use driftless_e2e_tests::raw::{Raw, hello, submit};
 use driftless_schemas::proto::{Ping, Refresh, RejectCode, Track, TrackRejectCode, event, request};
 use driftless_schemas::{close, limits};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 /// The limit on the memory that a flood may cost the attacked process, in bytes: the difference
@@ -85,10 +84,10 @@ pub async fn requests(scene: Scene) -> Result<String> {
     let (mut raw, _) = Raw::welcomed(&target.socket("gateway"), "gateway", &token, &[]).await;
     let refresh = request::Body::Refresh(Refresh { chunk_id: "canvas/0/0".into(), version: 0 });
     let count = limits::REQUESTS_BURST as usize + 3 * limits::REQUESTS_PER_SECOND as usize;
-    let mut answered = 0;
-    flood(&mut raw, vec![refresh; count], "the last answer", |body| {
-        answered += usize::from(matches!(body, event::Body::Refused(_)));
-        (answered >= count).then_some(())
+    let mut all = vec![refresh; count];
+    all.push(request::Body::Ping(Ping { nonce: 99 }));
+    flood(&mut raw, all, "the answer to the last request", |body| {
+        matches!(body, event::Body::Pong(pong) if pong.nonce == 99).then_some(())
     })
     .await?;
     let status = target.http().get("/v1/chunks/canvas/0/0", Some(&token)).await?;
@@ -116,11 +115,7 @@ pub async fn user_sockets(scene: Scene) -> Result<String> {
 /// honest client its connections.
 pub async fn address(scene: Scene) -> Result<String> {
     let to = scene.target.address;
-    let open = async || -> Result<TcpStream> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0))).context("this system has no 127.0.0.2")?;
-        Ok(timeout(ANSWER_WITHIN, socket.connect(to)).await??)
-    };
+    let open = || connect_from(Ipv4Addr::new(127, 0, 0, 2), to);
     if descriptors() < 2 * limits::CONNECTIONS_PER_ADDRESS as u64 + 512 {
         return Ok(format!("only by its test: `ulimit -n` is {}", descriptors()));
     }
@@ -174,7 +169,9 @@ pub async fn refused(scene: Scene) -> Result<String> {
         Ok(sent)
     };
     let unsigned = async || -> Result<u64> {
-        let (http, begun, mut sent) = (target.http(), Instant::now(), 0);
+        // From another address, because it has no more requests without a token for a while.
+        let http = Http::from(Ipv4Addr::new(127, 0, 0, 2), format!("http://{}", target.address));
+        let (begun, mut sent) = (Instant::now(), 0);
         while begun.elapsed() < length {
             ensure!(http.get("/v1/chunks/canvas/0/0", Some("eyJhbGciOiJIUzI1NiJ9.e30.AAAA")).await? == 401, "not 401");
             sent += 1;

@@ -196,6 +196,7 @@ impl ArbitraryPeers {
                 self.input(Input::Joined(
                     socket,
                     Joined {
+                        user: "ann".into(),
                         writer: writer(script),
                         access: access.into(),
                         families,

@@ -27,7 +27,7 @@ pub struct Gateway {
     /// For each of `loads`, the part of the log that the load has to read again, if any.
     rereads: VecDeque<Option<Box<Reread>>>,
     /// The records that the hub has read.
-    seen: Vec<(Offset, Bytes)>,
+    pub seen: Vec<(Offset, Bytes)>,
     /// How many loads have read a part of the log again.
     pub reread: usize,
     /// For each lag that has ended, how long the lag took, milliseconds.
@@ -147,7 +147,8 @@ impl Gateway {
     }
 
     pub fn join_with(&mut self, writer: WriterId, access: Access, families: Option<BTreeSet<String>>) -> SocketId {
-        self.join_as(Joined { writer, access: access.into(), families, features: features::HISTORIES })
+        let user = "ann".into();
+        self.join_as(Joined { user, writer, access: access.into(), families, features: features::HISTORIES })
     }
 
     /// Adds a client with this identity.
