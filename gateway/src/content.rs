@@ -8,7 +8,7 @@ use driftless_chunk::model::Picture;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::{Answer, Ask};
 use driftless_schemas::{ChunkId, Hash, Version};
-use driftless_web::http::{ChunkPath, Problem, Response, bytes_response, json};
+use driftless_web::http::{ChunkPath, Problem, Response, bytes_response, has_tag, json};
 use serde_json::json as value;
 use std::ops::Range;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -31,13 +31,11 @@ pub(crate) async fn content(
         Some(Answer::Status(..)) | None => return Err(Problem::internal()),
     };
     let etag = format!("\"{hash}\"");
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let is_known = |one: &str| one == "*" || one.trim_start_matches("W/") == etag;
     // The hash covers the canonical encoding. In the other forms equal content may have other
     // bytes, so their tag is weak (RFC 9110, section 8.8.1).
     let weak = if form == Form::Encoding { "" } else { "W/" };
     let is_encoding = form == Form::Encoding;
-    let mut response = if known.split(',').any(|one| is_known(one.trim())) {
+    let mut response = if has_tag(headers, &etag) {
         let mut response = Response::new(Bytes::new().into());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response

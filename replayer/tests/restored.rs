@@ -165,10 +165,7 @@ async fn r4_a_replayer_with_a_copy_of_the_store_joins_and_every_command_is_decid
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_a_running_owner_notices_a_newer_fence_and_claims_above_it() {
     let mut scene = Scene::new().await;
-    let process = scene.start("a").await;
-    process.owns(4).await;
-    (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
-    scene.all_decided().await;
+    let process = scene.working("a", 1).await;
     let partition = scene.world.place(&scene.chunk(0)).unwrap().partition;
     scene.append_fence(partition, 100).await;
     (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
@@ -185,10 +182,7 @@ async fn r4_a_running_owner_notices_a_newer_fence_and_claims_above_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_a_foreign_record_of_a_later_epoch_locks_no_later_owner_out() {
     let mut scene = Scene::new().await;
-    let process = scene.start("a").await;
-    process.owns(4).await;
-    (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
-    scene.all_decided().await;
+    let process = scene.working("a", 1).await;
     let partition = scene.world.place(&scene.chunk(0)).unwrap().partition;
     let foreign = UpdatesRecord { epoch: 50, n: 1, body: Some(Body::Decisions(Decisions::default())) };
     // The log is at rest when everything is stored.
@@ -207,10 +201,7 @@ async fn r4_a_foreign_record_of_a_later_epoch_locks_no_later_owner_out() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     process.end().await.unwrap();
-    let process = scene.start("b").await;
-    process.owns(4).await;
-    (0..CHUNKS).for_each(|chunk| scene.submit(chunk));
-    scene.all_decided().await;
+    let process = scene.working("b", 1).await;
     process.end().await.unwrap();
 }
 

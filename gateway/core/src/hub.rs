@@ -42,7 +42,7 @@ pub struct Hub {
     turn_sockets: Vec<SocketId>,
     /// Chunks that each tick looks at: a request waits for them, or their replica may become idle.
     watched: BTreeSet<ChunkId>,
-    /// What all replicas take. Replicas and loads have one budget.
+    /// The memory that all replicas take. Replicas and loads have one budget.
     replicas: Pool,
     /// The room that the loads in flight take.
     loads: Pool,

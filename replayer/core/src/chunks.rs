@@ -6,9 +6,9 @@
 //! set `unstored`; the sizes and counts agree with the slots.
 //!
 //! The chunks have a budget of bytes. When they take more, the least recently used clean chunks are
-//! dropped. A load takes a share of the budget before it begins, because nobody knows how large the
-//! content will be, and loads that find no room wait. So the memory does not grow with the number
-//! of chunks that commands or recovery touch.
+//! dropped. A load takes a share of the budget before it begins, because the size of the content is
+//! known only afterwards, and loads that find no room wait. So the memory does not grow with the
+//! number of chunks that commands or recovery touch.
 
 use crate::resident::Resident;
 use crate::slots::{Loading, Slot, State, Waiting};
@@ -335,7 +335,7 @@ impl Chunks {
     }
 }
 
-/// The room that a load takes before anybody knows how large the content is, in bytes.
+/// The room that a load takes, in bytes. The size of the content is known only when it is there.
 fn load_bytes(bytes_max: usize) -> usize {
     limits::CONTENT_BYTES_MAX.min(bytes_max / LOADS_AT_LEAST)
 }

@@ -426,7 +426,7 @@ fn the_memory_of_chunks_is_bounded_however_many_chunks_are_touched() {
 
 #[test]
 fn snapshots_that_wait_for_a_checkpoint_do_not_hold_up_the_next() {
-    // With less memory, every durable object would cause a checkpoint.
+    // Every durable object would cause a checkpoint if memory were short.
     let settings =
         driftless_replayer_core::Settings { checkpoint_interval_ms: 60_000, chunks_bytes_max: 100_000, ..settings() };
     let mut scene = Scene::with(settings);

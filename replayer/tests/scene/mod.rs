@@ -102,13 +102,18 @@ impl Scene {
 
     /// Runs one process, which decides a few commands of every chunk, and ends it in order.
     pub async fn work(&mut self, name: &str) {
+        self.working(name, 10).await.end().await.unwrap();
+    }
+
+    /// Starts a process, and lets it decide so many commands of every chunk.
+    pub async fn working(&mut self, name: &str, commands: usize) -> Process {
         let process = self.start(name).await;
         process.owns(4).await;
-        for _ in 0..10 {
+        for _ in 0..commands {
             (0..CHUNKS).for_each(|chunk| self.submit(chunk));
         }
         self.all_decided().await;
-        process.end().await.unwrap();
+        process
     }
 
     /// Uses another log from now on.

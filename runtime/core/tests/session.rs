@@ -165,8 +165,8 @@ fn submit() -> request::Body {
     request::Body::Submit(proto::Submit::default())
 }
 
-/// What comes before Hello costs the service little: a few requests, a few bytes, and one answer
-/// for equal refusals in a row.
+/// A client that has not said Hello costs the service little: a few requests and bytes, and one
+/// answer for equal refusals in a row.
 #[test]
 fn a_client_that_does_not_say_hello_is_soon_closed() {
     let ping = || request::Body::Ping(proto::Ping { nonce: 7 });

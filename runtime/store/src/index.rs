@@ -164,10 +164,10 @@ impl Indexes {
         self.claim_above(partition, Epoch::default(), NEXT).await
     }
 
-    /// Opens a partition's database as its owner. This fences older owners and stores the epoch
-    /// that is `leap` above the stored one and above `above`, whichever is higher; both are durable
-    /// when this returns. Each call makes exactly one new epoch and one fence. Returns the
-    /// database, and its checkpoint with the new epoch.
+    /// Opens a partition's database as its owner. Opening fences older owners. The claimed epoch is
+    /// `leap` above the stored one or above `above`, whichever is higher. The fence and the epoch
+    /// are durable when this function returns. Each call makes exactly one new epoch and one fence.
+    /// Returns the database, and its checkpoint with the new epoch.
     ///
     /// `leap` is [`NEXT`], or a random number up to [`limits::EPOCH_LEAP_MAX`] for an ownership
     /// that accepts a loss.

@@ -57,6 +57,14 @@ pub fn bytes_response(status: StatusCode, content_type: &'static str, body: Byte
     response
 }
 
+/// True if `If-None-Match` names this entity tag, which is a quoted text. A weak tag of the client
+/// counts as well (RFC 9110, section 13.1.2).
+#[must_use]
+pub fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+}
+
 /// A JSON document that does not change while the process runs. It is made once.
 #[derive(Clone, Debug)]
 pub struct FixedJson {
@@ -85,8 +93,7 @@ impl FixedJson {
     /// Returns the response 200 with the document, or 304 if the client has it.
     #[must_use]
     pub fn response(&self, headers: &HeaderMap) -> Response {
-        let has = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| *tag == self.tag);
-        let mut response = match has {
+        let mut response = match self.tag.to_str().is_ok_and(|tag| has_tag(headers, tag)) {
             true => bytes_response(StatusCode::NOT_MODIFIED, "application/json", Bytes::new()),
             false => bytes_response(StatusCode::OK, "application/json", self.bytes.clone()),
         };
@@ -115,52 +122,44 @@ pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rej
 pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
     warp::header::headers_cloned()
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-        .map(|headers: HeaderMap, query: String| bearer(&headers).or_else(|| query_value(&query, "token")))
+        .map(|headers: HeaderMap, query: String| token_of(&headers, &query))
 }
 
-/// Extracts the whole body if it has at most `bytes_max` bytes and arrives within
-/// [`limits::BODY_TIMEOUT_MS`], otherwise rejects with a [`Problem`]. Unlike warp's own filter,
-/// this one does not require a Content-Length, which `curl -X POST` does not send.
-pub fn body(bytes_max: usize) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
-    body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS))
+fn token_of(headers: &HeaderMap, query: &str) -> Option<String> {
+    bearer(headers).or_else(|| query_value(query, "token"))
 }
 
-/// Extracts what `check` makes of the request's token, and the whole body like [`body`]. If `check`
-/// refuses the token, no byte of the body is held: the bytes are read and dropped, so that the
-/// client can read the response.
+/// Extracts what `check` makes of the request's token, and the whole body if it has at most
+/// `bytes_max` bytes and arrives within [`limits::BODY_TIMEOUT_MS`]; otherwise rejects with a
+/// [`Problem`]. Unlike warp's own filter, this one does not require a Content-Length, which `curl
+/// -X POST` does not send.
+///
+/// If `check` refuses the token, no byte of the body is held: the bytes are read and dropped, so
+/// that the client can read the response.
 pub fn body_for<T: Send>(
     bytes_max: usize,
     check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
 ) -> impl Filter<Extract = (T, Bytes), Error = Rejection> + Clone {
-    let within = Duration::from_millis(limits::BODY_TIMEOUT_MS);
+    body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS), check)
+}
+
+fn body_within<T: Send>(
+    bytes_max: usize,
+    within: Duration,
+    check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
+) -> impl Filter<Extract = (T, Bytes), Error = Rejection> + Clone {
     token()
         .and(warp::body::stream())
         .and_then(move |token, stream| {
             let checked = check(token);
             async move {
-                let held = if checked.is_ok() { bytes_max } else { 0 };
-                let read = read_body_within(stream, held, bytes_max, within).await;
-                let checked = checked.map_err(Rejection::from)?;
-                Ok::<_, Rejection>((checked, read?))
+                let held_max = if checked.is_ok() { bytes_max } else { 0 };
+                let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max)).await;
+                let read = read.unwrap_or_else(|_| Err(body_timeout(within)));
+                Ok::<_, Rejection>((checked?, read?))
             }
         })
         .untuple_one()
-}
-
-fn body_within(bytes_max: usize, within: Duration) -> impl Filter<Extract = (Bytes,), Error = Rejection> + Clone {
-    warp::body::stream().and_then(move |stream| async move {
-        read_body_within(stream, bytes_max, bytes_max, within).await.map_err(Rejection::from)
-    })
-}
-
-async fn read_body_within<B: Buf>(
-    stream: impl Stream<Item = Result<B, warp::Error>>,
-    held_max: usize,
-    bytes_max: usize,
-    within: Duration,
-) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max)).await;
-    read.unwrap_or_else(|_| Err(body_timeout(within)))
 }
 
 fn body_timeout(within: Duration) -> Problem {

@@ -245,7 +245,7 @@ pub const ROWS: &[Row] = &[
         now!(costs::equal_commands),
         &["rejected_commands_count_for_the_rate"],
     ),
-    row("flood-bodies", "bodies of requests that nobody may send", now!(costs::bodies), &[]),
+    row("flood-bodies", "bodies of requests with a bad token", now!(costs::bodies), &[]),
     row(
         "flood-anonymous",
         "documents for everybody, as fast as they come",

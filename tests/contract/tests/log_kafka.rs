@@ -179,8 +179,8 @@ async fn an_outage_is_only_a_delay() {
 
 /// A member joins under the name of another one that is in the middle of a hand-over: it has
 /// learned that partitions move to a third member, and has not joined again to release them. Kafka
-/// gives the new process the old assignment, and nobody gets the partitions that should have moved.
-/// The same happens when a replayer is killed at that moment and comes back.
+/// gives the new process the old assignment, and no member gets the partitions that should have
+/// moved. The same happens when a replayer is killed at that moment and comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_that_a_killed_hand_over_left_without_an_owner_get_one() {
     let Kafka(log) = Kafka::new().await;

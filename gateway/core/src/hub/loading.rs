@@ -23,7 +23,8 @@ impl Hub {
         Some(Arc::clone(&self.sockets.get(socket)?.joined.user))
     }
 
-    /// The room that a load takes before anybody knows how large the content is, in bytes.
+    /// The room that a load takes, in bytes. The size of the content is known only when it is
+    /// there.
     fn load_bytes(&self) -> usize {
         limits::CONTENT_BYTES_MAX.min(self.replicas.max() / LOADS_AT_LEAST)
     }

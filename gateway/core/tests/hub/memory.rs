@@ -100,7 +100,7 @@ fn the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected() {
     assert!((2..12).contains(&tracked), "{tracked} chunks have room");
     assert_eq!(count(&got, "rejected UNAVAILABLE"), 12 - tracked);
 
-    // A chunk that nobody tracks makes room at once.
+    // A chunk without trackers makes room at once.
     gateway.request(socket, track("tape/11", None));
     assert!(gateway.loads.is_empty());
     gateway.request(socket, untrack("tape/0"));

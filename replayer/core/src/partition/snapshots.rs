@@ -5,7 +5,7 @@
 use super::PartitionCore;
 use crate::guard::Calls;
 use crate::messages::Output;
-use crate::resident::{Resident, Snapshot, Step};
+use crate::resident::{Dirty, Resident, Snapshot, Step};
 use crate::slots::State;
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
@@ -53,36 +53,26 @@ impl PartitionCore {
         // A snapshot that only waits for the next checkpoint does not count against the limit. If
         // it did, the interval of checkpoints would limit how many objects are stored.
         let is_putting = |resident: &Resident| resident.snapshot.as_ref().is_some_and(|s| s.step == Step::Putting);
-        let mut room = self.settings.snapshots_in_flight_max.saturating_sub(self.chunks.count_unstored(is_putting));
+        let room = self.settings.snapshots_in_flight_max.saturating_sub(self.chunks.count_unstored(is_putting));
         let uncopied = self.dead_letters.chunks();
-        if self.is_pressed() {
-            let mut dirty = Vec::new();
-            self.chunks.for_each_unstored(|chunk, slot| {
-                if let State::Live(resident) = &slot.state
-                    && let (None, Some(since)) = (&resident.snapshot, resident.dirty.map(|dirty| dirty.since))
-                    && !uncopied.contains(chunk)
-                {
-                    dirty.push((since, Reverse(resident.bytes), chunk.clone()));
-                }
-                true
-            });
-            dirty.sort_unstable();
-            return dirty.into_iter().take(room).map(|(.., chunk)| chunk).collect();
-        }
-        let settings = &self.settings;
+        let (settings, is_pressed) = (&self.settings, self.is_pressed());
         let mut due = Vec::new();
         self.chunks.for_each_unstored(|chunk, slot| {
             if let State::Live(resident) = &slot.state
-                && room > 0
+                && let (None, Some(dirty)) = (&resident.snapshot, resident.dirty)
                 && !uncopied.contains(chunk)
-                && is_due(resident, settings, now)
+                && (is_pressed || is_due(resident, dirty, settings, now))
             {
-                due.push(chunk.clone());
-                room -= 1;
+                due.push((dirty.since, Reverse(resident.bytes), chunk.clone()));
             }
-            room > 0
+            // While memory is short, the order counts, so every chunk is looked at.
+            is_pressed || due.len() < room
         });
-        due
+        if is_pressed {
+            due.sort_unstable();
+        }
+        due.truncate(room);
+        due.into_iter().map(|(.., chunk)| chunk).collect()
     }
 
     fn put_snapshot(&mut self, chunk: &ChunkId, version: Version, hash: Hash, encoding: Bytes, now: MonotonicMs) {
@@ -207,10 +197,9 @@ impl PartitionCore {
     }
 }
 
-/// True if a snapshot of a live chunk begins now: the chunk is dirty, no snapshot of it is under
-/// way, and it is urgent or its unstored decisions are many or old.
-fn is_due(resident: &Resident, settings: &crate::Settings, now: MonotonicMs) -> bool {
-    let (None, Some(dirty)) = (&resident.snapshot, resident.dirty) else { return false };
+/// True if a dirty chunk without a snapshot under way is stored now: it is urgent, or its unstored
+/// decisions are many or old.
+fn is_due(resident: &Resident, dirty: Dirty, settings: &crate::Settings, now: MonotonicMs) -> bool {
     let is_due =
         dirty.decisions >= settings.snapshot_every || now.ms_since(dirty.since) >= settings.snapshot_max_age_ms;
     let is_too_soon =

@@ -200,7 +200,7 @@ fn watch(consumer: &Weak<BaseConsumer<MemberContext>>, signal: &Signal, (group, 
         }
         match unowned::ask(&consumer, group, topic) {
             Err(error) => {
-                tracing::debug!(member = context.name, %error, "nobody says which partitions have no owner");
+                tracing::debug!(member = context.name, %error, "no broker says which partitions have no owner");
                 watch.no_answer(Instant::now());
             }
             Ok(answer) => match watch.answer(answer, context.owned().len(), Instant::now()) {

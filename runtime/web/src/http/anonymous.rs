@@ -1,7 +1,7 @@
 //! A rate for requests without a token, by address: how many, and how many bytes of responses.
 //! Requests with a token count for their user; a request whose token was refused counts here too.
 
-use super::{Problem, Response, bearer, query_value};
+use super::{Problem, Response, token_of};
 use driftless_runtime::clock::Clock;
 use driftless_runtime_core::rate::{Allowance, Rates};
 use driftless_schemas::limits;
@@ -66,8 +66,7 @@ impl Anonymous {
 
 /// True if the request brings a token, which may be unusable.
 pub(super) fn has_token<B>(request: &Request<B>) -> bool {
-    bearer(request.headers()).is_some()
-        || request.uri().query().is_some_and(|query| query_value(query, "token").is_some())
+    token_of(request.headers(), request.uri().query().unwrap_or_default()).is_some()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const MEMORY_MAX: u64 = 64 << 20;
 /// The address of the attacker, another one than that of the honest client.
 const MALLORY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// What the honest client and the attacked process saw during a flood.
+/// The observations of the honest client and of the attacked process during a flood.
 struct Meanwhile {
     edits: usize,
     slowest: Duration,
@@ -175,7 +175,7 @@ pub async fn equal_commands(scene: Scene) -> Result<String> {
     Ok(format!("429 after {worked} requests ({limited} times); /healthz at most {} ms; {seen}", slowest.as_millis()))
 }
 
-/// Bodies of requests that nobody may send, kept open one byte before their end.
+/// Bodies of requests with a bad token, kept open one byte before their end.
 pub async fn bodies(scene: Scene) -> Result<String> {
     const COUNT: usize = 400;
     let length = limits::CLIENT_FRAME_BYTES_MAX;

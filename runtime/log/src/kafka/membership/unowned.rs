@@ -28,7 +28,7 @@ const JOINED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 /// The time limit for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a group has assigned.
+/// The assignments of a group, as far as they matter here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Assigned {
     /// The partitions that no member has.
@@ -85,7 +85,7 @@ fn partitions(assignment: Option<&[u8]>, topic: &str) -> Option<BTreeSet<i32>> {
     Some(found)
 }
 
-/// What a member does about partitions without an owner.
+/// The next step of a member because of partitions without an owner.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Nothing,
@@ -140,7 +140,7 @@ impl Watch {
         Step::Nothing
     }
 
-    /// Notes that nobody has answered.
+    /// Notes that no broker has answered.
     pub fn no_answer(&mut self, now: Instant) {
         (self.asked_at, self.was_answered) = (now, false);
     }
