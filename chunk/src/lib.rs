@@ -11,6 +11,7 @@
 //! * [`live`]: replica and ledger of a chunk together. Decides commands, and folds decisions (R2,
 //!   R5).
 //! * [`position`]: which records of `updates` count (R4).
+//! * [`recognition`]: by which records a log is recognised.
 //! * [`sorted`]: a sorted map, which holds the entries of the model `map` and the chunks of a
 //!   client.
 //! * [`world`]: a world spec together with its models.
@@ -27,6 +28,7 @@ pub mod model;
 mod builtin;
 pub mod mutant;
 pub mod position;
+pub mod recognition;
 pub mod replica;
 pub mod sorted;
 pub mod world;

@@ -6,6 +6,7 @@
 //! verified by its hash (R7). The hub decides when to open a partition, and what a failure means.
 
 use driftless_chunk::position::Position;
+use driftless_chunk::recognition::Known;
 use driftless_chunk::world::World;
 use driftless_gateway_core::{Fault, LoadError, Loaded, Opened, Reread, newer_ref};
 use driftless_log::{self as log, Batch, Log, ReadError, Reader};
@@ -136,7 +137,7 @@ impl Loader {
             let (low, high) = watermarks.map_err(|e| Fault::Log(e.to_string()))?;
             view.set(opened);
             let (position, known_end) = (Position::of_checkpoint(&checkpoint), checkpoint.updates_end);
-            Ok(Opened { position, low, high, known_end })
+            Ok(Opened { position, low, high, known_end, known: Known::of_updates_end(&checkpoint) })
         };
         let timed_out = || Err(Fault::Index(format!("the index and the log did not answer within {OPEN_TIMEOUT:?}")));
         tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(|_| timed_out())

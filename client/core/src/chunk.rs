@@ -16,6 +16,7 @@ use crate::undo::Undo;
 use crate::view::View;
 use bytes::Bytes;
 use driftless_chunk::model::{AnyModel, Content};
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::Replica;
 use driftless_schemas::proto::{Have, Rejected, Submit, Track, Untrack, request};
 use driftless_schemas::time::{MonotonicMs, UnixMs};
@@ -398,7 +399,8 @@ impl Chunk {
     /// begins.
     fn enter_history(&mut self, history: HistoryId, turn: &mut Turn<'_>) {
         let next = Origin { world: turn.world, history };
-        if let Some(known) = self.outbox.origin.filter(|known| known.is_left_for(next)) {
+        let is_left = |known: &Origin| known.is_left_for(next) && !Mutant::ClientKeepsOldHistory.is_on();
+        if let Some(known) = self.outbox.origin.filter(is_left) {
             self.begin_history(Some(history), history::change(&self.id, known, next), turn);
         }
         self.outbox.origin = Some(next);

@@ -362,7 +362,8 @@ impl Outbox {
         }
         let concluded = self.conclude(Visible::Everything);
         let entries = std::mem::take(&mut self.entries);
-        *self = Self { entries, newest: self.newest, ..Self::new(settings) };
+        let newest = if Mutant::ClientNumbersAnew.is_on() { Seq(0) } else { self.newest };
+        *self = Self { entries, newest, ..Self::new(settings) };
         concluded
     }
 

@@ -7,7 +7,10 @@
 //! records that the log held at that time. If it served them earlier, it could go back in time
 //! (R12).
 
+use bytes::Bytes;
+use driftless_chunk::mutant::Mutant;
 use driftless_chunk::position::Position;
+use driftless_chunk::recognition::Known;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{HistoryId, Offset, WorldId};
 use std::fmt::Write as _;
@@ -29,6 +32,8 @@ pub struct Opened {
     pub high: Offset,
     /// The end of the log that the checkpoint knows; 0 if it knows none.
     pub known_end: Offset,
+    /// The record by which the log is recognised at that end; `None` if the checkpoint knows none.
+    pub known: Option<Known>,
 }
 
 /// Why a partition is degraded. The text also tells operators what to do.
@@ -75,7 +80,8 @@ pub enum Fault {
          seconds"
     )]
     History(HistoryId),
-    /// A record just below the position contradicts it.
+    /// A record just below the position, or just below the end that the index knows, contradicts
+    /// the index.
     #[error(
         "updates is not the log that the index describes: {found} at offset {offset}. Name the store and the brokers \
          that belong together"
@@ -195,6 +201,8 @@ pub(crate) struct PartitionState {
     /// The newest history that the hub has read of. The hub reads on only from a position of this
     /// history or a later one.
     history: HistoryId,
+    /// A record by which the log is recognised, until it is read.
+    known: Option<Known>,
     /// How often the partition became degraded or could not be opened, without being served for
     /// long in between.
     failures: u32,
@@ -222,6 +230,7 @@ impl PartitionState {
             standing: Standing::CatchingUp,
             stage,
             history: HistoryId::FIRST,
+            known: None,
             failures: 0,
             served_at: MonotonicMs::default(),
         }
@@ -235,6 +244,7 @@ impl PartitionState {
             standing: Standing::Serving,
             stage,
             history: position.history,
+            known: None,
             failures: 0,
             served_at: MonotonicMs::default(),
         }
@@ -274,7 +284,7 @@ impl PartitionState {
     /// the hub has read of; [`Fault::Shorter`] if the log has lost records of this history that the
     /// hub has read.
     pub fn opened(&mut self, opened: Opened) -> Result<(), Fault> {
-        let Opened { position, low, high, known_end } = opened;
+        let Opened { position, low, high, known_end, known } = opened;
         if position.history < self.history {
             return Err(Fault::History(self.history));
         }
@@ -288,8 +298,19 @@ impl PartitionState {
         }
         self.position = position;
         self.history = position.history;
+        self.known = known.filter(|_| !Mutant::GatewayForgetsTheEnd.is_on());
         self.stage = Stage::Reading { goal: high };
         Ok(())
+    }
+
+    /// Compares a record with what the hub knows of the log. Returns how they contradict each
+    /// other.
+    pub fn contradiction(&mut self, offset: Offset, value: &Bytes) -> Option<String> {
+        match self.known.take_if(|known| known.at() == offset) {
+            Some(known) => known.difference(value),
+            None if offset < self.position.offset => self.position.contradiction(value.clone()),
+            None => None,
+        }
     }
 
     /// Notes the history that a fence has begun. Returns false if it is known already.
@@ -376,7 +397,7 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         let (position, low, high) = (Position::START, Offset(0), Offset(0));
-        state.opened(Opened { position, low, high, known_end: Offset(0) }).unwrap();
+        state.opened(Opened { position, low, high, known_end: Offset(0), known: None }).unwrap();
         assert_eq!(state.serve_if_caught_up(now), Some(Standing::Degraded(fault())));
         let mut pause = |served_ms| {
             let mut state = PartitionState { standing: state.standing.clone(), ..state };
@@ -402,7 +423,7 @@ mod tests {
         assert!(!state.begin_history(old) && state.begin_history(new) && !state.begin_history(new));
         let opened = |history| {
             let position = Position { history, ..Position::START };
-            Opened { position, low: Offset(0), high: Offset(0), known_end: Offset(0) }
+            Opened { position, low: Offset(0), high: Offset(0), known_end: Offset(0), known: None }
         };
         assert_eq!(state.opened(opened(old)), Err(Fault::History(new)));
         assert_eq!(state.opened(opened(new)), Ok(()));
@@ -423,7 +444,7 @@ mod tests {
             state.fail(fault(), MonotonicMs(0), 1_000);
             let position = Position { offset: Offset(3), history, ..Position::START };
             let (high, known_end) = (Offset(high), Offset(known_end));
-            let opened = state.opened(Opened { position, low: Offset(0), high, known_end });
+            let opened = state.opened(Opened { position, low: Offset(0), high, known_end, known: None });
             assert_eq!(opened, read.map_or(Ok(()), |read| Err(Fault::Shorter { read: Offset(read), high })));
         }
     }
@@ -434,7 +455,7 @@ mod tests {
         for (low, high) in [(8, 9), (0, 6)] {
             let (low, high) = (Offset(low), Offset(high));
             let mut state = PartitionState::unopened();
-            let fault = state.opened(Opened { position, low, high, known_end: Offset(0) }).unwrap_err();
+            let fault = state.opened(Opened { position, low, high, known_end: Offset(0), known: None }).unwrap_err();
             assert_eq!(fault, Fault::OutOfRange { wanted: Offset(7), low, high });
             assert!(!state.is_reading());
         }

@@ -15,8 +15,6 @@ mod messages;
 pub use messages::{
     AcceptedLoss, End, Input, LoadError, Milestone, OlderError, OutOfRange, Output, Stats, Stored, Stream,
 };
-mod recognition;
-pub use recognition::{Known, difference_of_prints};
 mod settings;
 pub use settings::Settings;
 mod commands;

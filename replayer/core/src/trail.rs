@@ -130,6 +130,7 @@ impl RecordTrail {
         let n = record.n;
         let validity = self.known.judge(offset, record);
         match validity {
+            Validity::Fence if Mutant::OverlookFence.is_on() => Ok(ReadBack::Foreign),
             Validity::Fence => Err(End::Replaced { epoch: Epoch(record.epoch) }),
             Validity::Valid if self.own(n).is_some_and(|own| own.value == *value) => {
                 self.counts(value.clone());

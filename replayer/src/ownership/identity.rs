@@ -8,8 +8,9 @@
 
 use crate::context::Context;
 use crate::feed::Delivery;
+use driftless_chunk::recognition::{Known, difference_of_prints};
 use driftless_log::ReadError;
-use driftless_replayer_core::{End, Known, difference_of_prints};
+use driftless_replayer_core::End;
 use driftless_schemas::proto::{UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Epoch, Offset, Partition, Print, WorldId, format};

@@ -5,8 +5,9 @@
 use super::identity::{Compared, compare_delivery};
 use crate::feed::{Delivery, Feed};
 use bytes::Bytes;
+use driftless_chunk::recognition::Known;
 use driftless_log::ReadError;
-use driftless_replayer_core::{Input, Known, OutOfRange, Stream};
+use driftless_replayer_core::{Input, OutOfRange, Stream};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::topics::Topics;
 use driftless_schemas::{Offset, Partition};

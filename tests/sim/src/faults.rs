@@ -43,11 +43,12 @@ pub enum Fault {
     UpdatesRemade,
     CommandsRemade,
     MendingCrashed,
+    StoreCopied,
 }
 
 impl Fault {
     /// All kinds of faults.
-    pub const ALL: [Fault; 36] = [
+    pub const ALL: [Fault; 37] = [
         Self::ReplayerKilled,
         Self::ReplayerPaused,
         Self::HandOver,
@@ -84,6 +85,7 @@ impl Fault {
         Self::UpdatesRemade,
         Self::CommandsRemade,
         Self::MendingCrashed,
+        Self::StoreCopied,
     ];
 
     /// The name of this fault, which tables and JSON show.
@@ -126,6 +128,7 @@ impl Fault {
             Self::UpdatesRemade => "updates_made_anew",
             Self::CommandsRemade => "commands_made_anew",
             Self::MendingCrashed => "recover_apply_crashed",
+            Self::StoreCopied => "replayer_with_a_copy_of_the_store",
         }
     }
 }
@@ -184,16 +187,27 @@ pub struct Likelihoods {
     /// In 1,000 steps, how often a topic loses records of a partition. If this is not 0, no object
     /// and no owner's memory is damaged, and retention deletes nothing.
     pub log_losses: u32,
+    /// In 1,000 steps, how often a replayer is restarted with another store, or again with the
+    /// world's. If this is not 0, no topic loses records, no owner's memory is damaged, and
+    /// retention deletes nothing.
+    pub copies: u32,
 }
 
 impl Likelihoods {
     /// Draws the likelihoods of a run from `rng`. Some faults have generators of their own, so that
     /// switching one of them on leaves all other draws of a seed as they were: `again` is for
     /// producers that append records again, `tokens` for expiring tokens, `restores` for indexes
-    /// that an operator puts back or deletes and for other programs that write to `updates`, and
-    /// `incidents` for topics that lose records.
+    /// that an operator puts back or deletes and for other programs that write to `updates`,
+    /// `incidents` for topics that lose records, and `copies` for replayers with another store.
     #[must_use]
-    pub fn new(rng: &mut Rng, again: &mut Rng, tokens: &mut Rng, restores: &mut Rng, incidents: &mut Rng) -> Self {
+    pub fn new(
+        rng: &mut Rng,
+        again: &mut Rng,
+        tokens: &mut Rng,
+        restores: &mut Rng,
+        incidents: &mut Rng,
+        copies: &mut Rng,
+    ) -> Self {
         let drawn = Self {
             processes: rng.pick(&[2, 10, 10, 40]),
             sockets: rng.pick(&[0, 4, 20]),
@@ -216,11 +230,13 @@ impl Likelihoods {
             renewals: tokens.pick(&[0, 5, 50]),
             index_rollbacks: restores.pick(&[0, 0, 0, 1, 6]),
             foreign_updates: restores.pick(&[0, 0, 0, 1, 6]),
-            log_losses: incidents.pick(&[0, 0, 0, 0, 2, 6]),
+            log_losses: incidents.pick(&[0, 0, 4, 12]),
+            copies: copies.pick(&[0, 0, 0, 0, 2, 8]),
         };
-        match drawn.log_losses {
-            0 => drawn,
-            _ => Self { owner_damage: 0, losses: 0, ..drawn },
+        match (drawn.log_losses, drawn.copies) {
+            (0, 0) => drawn,
+            (_, 0) => Self { owner_damage: 0, losses: 0, ..drawn },
+            _ => Self { owner_damage: 0, log_losses: 0, ..drawn },
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::store::{IndexState, Store};
 use crate::violation::{Violation, hold};
 use bytes::{Bytes, BytesMut};
 use driftless_chunk::position::Position;
+use driftless_chunk::recognition::Known;
 use driftless_chunk::world::World;
 use driftless_gateway_core::connection::{self, Connection, Outputs};
 use driftless_gateway_core::{
@@ -104,12 +105,9 @@ pub struct Socket {
 }
 
 impl Process {
-    /// A process that starts with views of the index, each of which may be some writes old.
+    /// A process that has opened no partition yet.
     #[must_use]
-    pub fn new(world: &Arc<World>, (store, log): (&Store, &Log), skew_ms: i64, rng: &mut Rng, seed: u64) -> Self {
-        let views: Vec<Rc<IndexState>> =
-            world.partitions().map(|p| store.view(p, rng.pick(&[0, 0, 0, 1, 3]))).collect();
-        let positions = views.iter().map(|view| Position::of_checkpoint(&view.checkpoint)).collect();
+    pub fn new(world: &Arc<World>, log: &Log, skew_ms: i64, seed: u64) -> Self {
         let per_user = Allowance { per_second: limits::REQUESTS_PER_SECOND, burst: limits::REQUESTS_BURST };
         let shared = connection::Shared {
             greeter: Greeter::new(Arc::clone(world)),
@@ -118,9 +116,9 @@ impl Process {
         };
         Self {
             shared: Arc::new(shared),
-            hub: Hub::new(Arc::clone(world), settings(), positions),
+            hub: Hub::unopened(Arc::clone(world), settings()),
             world: Arc::clone(world),
-            views,
+            views: world.partitions().map(|_| Rc::default()).collect(),
             skew_ms,
             failed: world.partitions().filter(|p| log.has_lost_records(*p)).collect(),
             compares: world.partitions().collect(),
@@ -158,6 +156,20 @@ impl Process {
         self.take_outputs()
     }
 
+    /// Describes how far the process has read each partition.
+    #[must_use]
+    pub fn state(&self, log: &Log) -> String {
+        let read = |partition: Partition| {
+            let position = self.hub.position(partition);
+            let (at, history) = position.map(|position| (position.offset, position.history)).unwrap_or_default();
+            let end = log.updates[partition.0 as usize].end();
+            let is_reading = self.hub.is_reading(partition);
+            format!("{partition} up to {at} of {end} in history {history} (reading {is_reading})")
+        };
+        let read: Vec<String> = self.world.partitions().map(read).collect();
+        format!("a gateway has read {}", read.join(", "))
+    }
+
     /// Notes that the log of this partition has lost records, so that the hub may be unable to read
     /// it.
     pub fn may_fail(&mut self, partition: Partition) {
@@ -174,7 +186,12 @@ impl Process {
                 (store.view(partition, rng.pick(&[0, 0, 0, 1, 3])), &log.updates[partition.0 as usize]);
             let position = Position::of_checkpoint(&view.checkpoint);
             let known_end = view.checkpoint.updates_end;
-            let opened = Opened { position, low: updates.low(), high: updates.end(), known_end };
+            let known = Known::of_updates_end(&view.checkpoint);
+            let opened = Opened { position, low: updates.low(), high: updates.end(), known_end, known };
+            if position.offset < updates.low() {
+                // The view is older than what retention has deleted since.
+                self.failed.insert(partition);
+            }
             self.views[partition.0 as usize] = view;
             self.compares.insert(partition);
             self.losses[partition.0 as usize] = updates.losses();

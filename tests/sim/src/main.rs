@@ -40,8 +40,8 @@ struct Options {
     /// Print the last steps of the run; needs --seed
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Run the seed with this deliberate bug; needs --seed
-    #[arg(long, requires = "seed")]
+    /// With --seed: run the seed with this deliberate bug. With --mutants: check only this one
+    #[arg(long)]
     mutant: Option<String>,
     /// Check that each deliberate bug is found
     #[arg(long)]
@@ -81,6 +81,7 @@ fn bar(length: u64, template: &str) -> Result<ProgressBar> {
 
 fn many(options: &Options) -> Result<bool> {
     ensure!(options.threads > 0, "--threads is 0: at least one is needed");
+    ensure!(options.mutant.is_none(), "--mutant needs --seed or --mutants");
     let start = Instant::now();
     let until = options.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
     let length = if until.is_some() { u64::MAX } else { options.seeds };
@@ -113,15 +114,15 @@ fn many(options: &Options) -> Result<bool> {
     Ok(totals.violation.is_none() && totals.seeds > 0)
 }
 
+fn mutant(options: &Options) -> Result<Option<Mutant>> {
+    let Some(name) = &options.mutant else { return Ok(None) };
+    let known = || Mutant::ALL.map(|m| format!("{m:?}")).join(", ");
+    let found = Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name);
+    found.map(Some).ok_or_else(|| anyhow::anyhow!("no mutant is called {name:?}; choose among {}", known()))
+}
+
 fn one(options: &Options, seed: u64) -> Result<bool> {
-    let mutant = match &options.mutant {
-        None => None,
-        Some(name) => {
-            let known = || Mutant::ALL.map(|m| format!("{m:?}")).join(", ");
-            let found = Mutant::ALL.into_iter().find(|m| format!("{m:?}") == *name);
-            Some(found.ok_or_else(|| anyhow::anyhow!("no mutant is called {name:?}; choose among {}", known()))?)
-        }
-    };
+    let mutant = mutant(options)?;
     driftless_chunk::mutant::set(mutant);
     let (report, trace) = sim::run_with(seed, Trace::new(options.trace));
     driftless_chunk::mutant::set(None);
@@ -142,9 +143,10 @@ fn one(options: &Options, seed: u64) -> Result<bool> {
 }
 
 fn all_mutants(options: &Options) -> Result<bool> {
-    let bar = bar(Mutant::ALL.len() as u64, "{elapsed_precise} {wide_bar} {pos}/{len} {msg}")?;
+    let wanted = mutant(options)?.map_or(Mutant::ALL.to_vec(), |only| vec![only]);
+    let bar = bar(wanted.len() as u64, "{elapsed_precise} {wide_bar} {pos}/{len} {msg}")?;
     let mut hunts: Vec<Hunt> = Vec::new();
-    for mutant in Mutant::ALL {
+    for mutant in wanted {
         bar.set_message(format!("{mutant:?}"));
         let hunt = mutants::hunt(mutant, options.first, options.threads, mutants::SEEDS_MAX);
         bar.println(hunt.line());

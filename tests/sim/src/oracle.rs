@@ -259,6 +259,24 @@ impl Oracle {
         self.check_checkpoint(p, &state.checkpoint.to_proto(), log)
     }
 
+    /// Checks the newest durable state of a partition's index in another store, which a replayer
+    /// uses by mistake. It may be older than the world's, but must be right.
+    ///
+    /// # Errors
+    /// The violation of the rule that does not hold.
+    pub fn check_other_index(&mut self, partition: Partition, state: &IndexState, store: &Store) -> Verdict {
+        for (chunk, entry) in &state.entries {
+            self.check_ref(chunk, &entry.newest.to_proto(), "in the index of another store")?;
+            hold(store.object(entry.newest.hash).is_some(), "R6", || {
+                format!("{chunk}: a ref in the index of another store names no object there")
+            })?;
+        }
+        let p = partition.0 as usize;
+        let checkpoint = state.checkpoint.to_proto();
+        self.check_position(p, &checkpoint)?;
+        self.check_commands_next(p, &checkpoint)
+    }
+
     /// The epoch and n of the last valid record of a partition of `updates`.
     #[must_use]
     pub fn position(&self, partition: usize) -> (u64, u64) {
@@ -280,13 +298,9 @@ impl Oracle {
             // The owner that wrote it has not noticed yet that the log has lost records.
             return Ok(());
         }
+        self.check_position(p, checkpoint)?;
         let low = checkpoint.updates_low;
         let partition = &self.partitions[p];
-        let standing = usize::try_from(low).ok().and_then(|low| partition.standing.get(low));
-        let said = (checkpoint.updates_low_epoch, checkpoint.updates_low_n);
-        hold(standing == Some(&said), "R4", || {
-            format!("partition {p}: updates_low {low} with (epoch, n) {said:?}, but the log has {standing:?} there")
-        })?;
         let mut covered = partition.covered;
         while let Some((offset, chunk, through)) = partition.decisions.get(covered) {
             if *offset >= low {
@@ -298,6 +312,27 @@ impl Oracle {
             covered += 1;
         }
         self.partitions[p].covered = covered;
+        self.check_commands_next(p, checkpoint)?;
+        for offset in self.partitions[p].foreign.iter().filter(|offset| **offset < checkpoint.commands_next) {
+            let letters = log.dead_letters.iter().skip(self.partitions[p].losses.letters_from());
+            let is_kept = letters.into_iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
+            hold(is_kept, "R9", || format!("commands {p}:{offset} belongs to no chunk, and is no dead letter"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the epoch and n of the position `updates_low`.
+    fn check_position(&self, p: usize, checkpoint: &proto::Checkpoint) -> Verdict {
+        let low = checkpoint.updates_low;
+        let standing = usize::try_from(low).ok().and_then(|low| self.partitions[p].standing.get(low));
+        let said = (checkpoint.updates_low_epoch, checkpoint.updates_low_n);
+        hold(standing == Some(&said), "R4", || {
+            format!("partition {p}: updates_low {low} with (epoch, n) {said:?}, but the log has {standing:?} there")
+        })
+    }
+
+    /// Checks that all commands below `commands_next` are decided.
+    fn check_commands_next(&self, p: usize, checkpoint: &proto::Checkpoint) -> Verdict {
         for (chunk, truth) in self.chunks.iter().filter(|(_, truth)| truth.partition == p) {
             truth.answered_below(checkpoint.commands_next).map_err(|offset| {
                 Violation::new(
@@ -308,11 +343,6 @@ impl Oracle {
                     ),
                 )
             })?;
-        }
-        for offset in self.partitions[p].foreign.iter().filter(|offset| **offset < checkpoint.commands_next) {
-            let letters = log.dead_letters.iter().skip(self.partitions[p].losses.letters_from());
-            let is_kept = letters.into_iter().any(|l| l.partition.0 as usize == p && l.offset.0 == *offset);
-            hold(is_kept, "R9", || format!("commands {p}:{offset} belongs to no chunk, and is no dead letter"))?;
         }
         Ok(())
     }
@@ -325,7 +355,19 @@ impl Oracle {
         use proto::event::Body as Event;
         self.seen.frames += 1;
         match event {
-            Event::Tracked(m) => self.check_hash(&m.chunk_id, m.version, &m.hash, "Tracked"),
+            Event::Tracked(m) => {
+                self.check_hash(&m.chunk_id, m.version, &m.hash, "Tracked")?;
+                let truth = self.truth(&m.chunk_id)?;
+                let is_of_present = m.history != self.history(truth)
+                    || truth.is_damaged
+                    || truth.hash(m.version).is_some_and(|hash| hash.0 == m.hash[..]);
+                hold(is_of_present, "R12", || {
+                    format!(
+                        "{}: Tracked of version {} names the new history, but has a state of the old one",
+                        m.chunk_id, m.version
+                    )
+                })
+            }
             Event::Chunk(m) => {
                 self.check_hash(&m.chunk_id, m.version, &m.hash, "a Chunk")?;
                 let encoding = zstd::bulk::decompress(&m.data, 1 << 20).unwrap_or_default();

@@ -39,6 +39,11 @@ pub struct Peer {
     shown: BTreeMap<ChunkId, u64>,
     /// The history of each chunk: that of the first `Tracked`, or of the client's newest report.
     histories: BTreeMap<ChunkId, Bytes>,
+    /// The history that the newest `Tracked` of each chunk names.
+    newest_tracked: BTreeMap<ChunkId, Bytes>,
+    /// The history of what the client shows of each chunk: that of the `Tracked` before the first
+    /// state that it showed, or of the client's newest report.
+    shown_of: BTreeMap<ChunkId, Bytes>,
     /// The number of times that the client told its user of a change of history.
     pub changes: u64,
     /// Replicas that the simulation damaged and whose damage the client has not found yet.
@@ -77,6 +82,8 @@ impl Peer {
             writers: BTreeMap::new(),
             shown: BTreeMap::new(),
             histories: BTreeMap::new(),
+            newest_tracked: BTreeMap::new(),
+            shown_of: BTreeMap::new(),
             changes: 0,
             damaged: BTreeSet::new(),
             failures: 0,
@@ -168,7 +175,9 @@ impl Peer {
                 }
                 Event::HistoryChanged { chunk, history, .. } => {
                     self.changes += 1;
-                    self.histories.insert(chunk.clone(), history.unwrap_or_default().to_field());
+                    let history = history.unwrap_or_default().to_field();
+                    self.shown_of.insert(chunk.clone(), history.clone());
+                    self.histories.insert(chunk.clone(), history);
                     self.damaged.remove(&chunk);
                     self.shown.remove(&chunk);
                     hold(oracle.chunks[&chunk].past.is_there, "R12", || {
@@ -227,6 +236,8 @@ impl Peer {
             }
             let Some(replica) = self.core.confirmed(chunk) else { continue };
             let (version, hash) = (replica.version().0, replica.hash());
+            let tracked = self.newest_tracked.get(chunk).cloned().unwrap_or_default();
+            self.shown_of.entry(chunk.clone()).or_insert(tracked);
             let before = self.shown.insert(chunk.clone(), version).unwrap_or(0);
             let name = &self.name;
             hold(before <= version, "R12", || format!("{name}: {chunk} went back from {before} to {version}"))?;
@@ -245,6 +256,7 @@ impl Peer {
     pub fn check_event(&mut self, event: &proto::event::Body) -> Verdict {
         let proto::event::Body::Tracked(tracked) = event else { return Ok(()) };
         let Ok(chunk) = tracked.chunk_id.parse::<ChunkId>() else { return Ok(()) };
+        self.newest_tracked.insert(chunk.clone(), tracked.history.clone());
         // The client may ignore a Tracked, so only its own report says that it has another history.
         let has = self.histories.entry(chunk.clone()).or_insert_with(|| tracked.history.clone());
         if *has != tracked.history {
@@ -259,13 +271,15 @@ impl Peer {
         })
     }
 
-    /// True if no command is pending, and each tracked chunk is live and matches the log.
+    /// True if no command is pending, each tracked chunk is live and matches the log, and the
+    /// client has told its user of each change of history.
     pub fn is_at_rest(&mut self, oracle: &Oracle) -> bool {
         self.core.pending() == 0
             && self.chunks.clone().iter().all(|chunk| {
                 let truth = &oracle.chunks[chunk];
                 let newest: Option<Hash> = truth.hash(truth.version());
                 self.core.status(chunk) == Some(&ChunkStatus::Live)
+                    && self.shown_of.get(chunk).is_none_or(|shown| *shown == oracle.history(truth))
                     && self.core.confirmed(chunk).is_some_and(|replica| {
                         let is_equal = truth.is_unnoticed() || Some(replica.hash_again()) == newest;
                         replica.version().0 == truth.version() && is_equal

@@ -16,8 +16,9 @@ use crate::log::{Log, OrphanRecord};
 use crate::store::{IndexState, Store, WriterToken};
 use bytes::Bytes;
 use driftless_chunk::mutant::Mutant;
+use driftless_chunk::recognition::Known;
 use driftless_chunk::world::World;
-use driftless_replayer_core::{End, Input, Known, Output, PartitionCore, Settings};
+use driftless_replayer_core::{End, Input, Output, PartitionCore, Settings};
 use driftless_schemas::stored::{Checkpoint, IndexEntry, StoredRef};
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{ChunkId, Epoch, Hash, Offset, Partition};
@@ -105,6 +106,8 @@ pub struct Process {
     pub is_paused: bool,
     /// True while the process does not run.
     pub is_down: bool,
+    /// The store that the process uses by mistake; `None` if it uses the world's.
+    pub other_store: Option<Store>,
     /// The partitions that the group assigned to the process. The value is the earliest time at
     /// which the process may begin an ownership; a failure moves it to later.
     pub assigned: BTreeMap<Partition, u64>,
@@ -140,6 +143,7 @@ impl Process {
             clock_ms,
             is_paused: false,
             is_down: false,
+            other_store: None,
             assigned: BTreeMap::new(),
             ownerships: Vec::new(),
             sent: Vec::new(),

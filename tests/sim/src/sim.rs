@@ -75,6 +75,7 @@ pub struct Sim {
     tokens: Rng,
     restores: Rng,
     incidents: Rng,
+    copies: Rng,
     likelihoods: Likelihoods,
     now: u64,
     steps: u64,
@@ -136,7 +137,9 @@ impl Sim {
         let mut tokens = Rng::new(seed, 5);
         let mut restores = Rng::new(seed, 6);
         let mut incidents = Rng::new(seed, 7);
-        let likelihoods = Likelihoods::new(&mut chance, &mut again, &mut tokens, &mut restores, &mut incidents);
+        let mut copies = Rng::new(seed, 8);
+        let likelihoods =
+            Likelihoods::new(&mut chance, &mut again, &mut tokens, &mut restores, &mut incidents, &mut copies);
         let world = setting::world();
         let store = Store::new(setting::PARTITIONS);
         let mut schedule = Rng::new(seed, 1);
@@ -152,9 +155,7 @@ impl Sim {
             .collect();
         let operator = replayer::Process::new("operator".into(), Arc::clone(&world), 0);
         let log = Log::new(setting::PARTITIONS);
-        let gateways = (0..2)
-            .map(|i| gateway::Process::new(&world, (&store, &log), skew(&mut chance), &mut schedule, seed ^ (i + 1)))
-            .collect();
+        let gateways = (0..2).map(|i| gateway::Process::new(&world, &log, skew(&mut chance), seed ^ (i + 1))).collect();
         let ingests = (0..2)
             .map(|i| ingest::Process::new(&world, skew(&mut chance), likelihoods.is_strict, seed ^ (i + 11)))
             .collect();
@@ -167,6 +168,7 @@ impl Sim {
             tokens,
             restores,
             incidents,
+            copies,
             schedule,
             chance,
             likelihoods,
@@ -296,9 +298,10 @@ impl Sim {
     fn come_to_rest(&mut self) -> Verdict {
         self.is_faulty = false;
         self.store.is_away = false;
-        for process in &mut self.replayers {
-            process.is_paused = false;
-            process.is_down = false;
+        for r in 0..self.replayers.len() {
+            self.return_to_the_store(r);
+            self.replayers[r].is_paused = false;
+            self.replayers[r].is_down = false;
         }
         for (process, partition) in std::mem::take(&mut self.late_losses) {
             self.replayers[process].lose(partition);
@@ -323,6 +326,7 @@ impl Sim {
         let mut parts = Vec::new();
         parts.extend(self.oracle.unanswered());
         parts.extend(self.replayers.iter().map(replayer::Process::state));
+        parts.extend(self.gateways.iter().map(|gateway| gateway.state(&self.log)));
         for peer in &mut self.peers {
             let status: Vec<String> = peer
                 .chunks

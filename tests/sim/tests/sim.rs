@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 const SEEDS: u64 = 2_000;
 /// The limit on the seeds within which an oracle must find each mutant in CI; `cargo xtask sim
 /// --mutants` allows more.
-const MUTANT_SEEDS: u64 = 600;
+const MUTANT_SEEDS: u64 = 2_000;
 
 fn threads() -> usize {
     available_parallelism().map_or(2, usize::from)

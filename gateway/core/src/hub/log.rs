@@ -77,10 +77,10 @@ impl Hub {
     pub(super) fn take_records(&mut self, partition: Partition, records: Vec<(Offset, Bytes)>) {
         for (offset, value) in records {
             let Some(state) = self.partition_mut(partition).filter(|state| state.is_reading()) else { return };
+            if let Some(found) = state.contradiction(offset, &value) {
+                return self.degrade(partition, Fault::AnotherLog { found, offset });
+            }
             if offset < state.position.offset {
-                if let Some(found) = state.position.contradiction(value) {
-                    return self.degrade(partition, Fault::AnotherLog { found, offset });
-                }
                 continue;
             }
             let record = match format::decode_known::<UpdatesRecord>("UpdatesRecord", value) {
@@ -92,7 +92,7 @@ impl Hub {
                 continue;
             }
             let history = state.position.history;
-            if state.begin_history(history) {
+            if state.begin_history(history) && !Mutant::ServeOldHistory.is_on() {
                 return self.degrade(partition, Fault::History(history));
             }
             let taken = match record.body {

@@ -138,7 +138,8 @@ impl Eight {
     }
 
     fn open(&mut self, partition: i32, high: i64) {
-        let opened = Opened { position: Position::START, low: Offset(0), high: Offset(high), known_end: Offset(0) };
+        let opened =
+            Opened { position: Position::START, low: Offset(0), high: Offset(high), known_end: Offset(0), known: None };
         self.input(Input::Opened(Partition(partition), opened));
     }
 
@@ -218,7 +219,7 @@ fn an_index_ahead_of_the_log_never_makes_a_gateway_ready() {
         let position = Position { offset: Offset(7), ..Position::START };
         eight.input(Input::Opened(
             partition,
-            Opened { position, low: Offset(0), high: Offset(6), known_end: Offset(0) },
+            Opened { position, low: Offset(0), high: Offset(6), known_end: Offset(0), known: None },
         ));
     }
     let said = eight.hub.standings().readiness().unwrap_err();

@@ -2,11 +2,13 @@
 //! a state of one history for a state of another (R12, docs/decisions/0018).
 
 use super::{C, all, log};
-use driftless_gateway_core::{Fault, Input, Joined, SocketId, Standing};
+use driftless_chunk::recognition::Known;
+use driftless_gateway_core::{Fault, Input, Joined, Opened, SocketId, Standing};
 use driftless_scenes::gateway::*;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::Have;
-use driftless_schemas::{HistoryId, Offset, close};
+use driftless_schemas::stored::Checkpoint;
+use driftless_schemas::{HistoryId, Offset, Print, close};
 
 fn history(time_ms: u64) -> HistoryId {
     HistoryId::new(time_ms, [1; 10], HistoryId::FIRST)
@@ -86,6 +88,28 @@ fn r12_a_client_that_does_not_know_histories_is_closed_if_its_state_may_be_of_an
     gateway.load_all(&log);
     gateway.tick(settings().behind_max_ms);
     assert_eq!(gateway.clients[&old].closed, Some(close::HISTORY));
+}
+
+/// A topic that was made anew may hold any record of an old producer at that place. Without the
+/// comparison, a gateway whose view is of the old log would pass the fence that began the history.
+#[test]
+fn r12_a_record_that_is_not_the_newest_one_which_the_index_knows_belongs_to_another_log() {
+    let (log, _) = log(2);
+    let position = log.positions[3];
+    let end = Offset(log.records.len() as i64);
+    for (is_own, value) in [(true, log.records[end.0 as usize - 1].clone()), (false, log.records[1].clone())] {
+        let print = Print::of(&log.records[end.0 as usize - 1]);
+        let checkpoint = Checkpoint { updates_end: end, updates_print: Some(print), ..Checkpoint::default() };
+        let mut gateway = Gateway::new(&log, settings(), 3);
+        gateway.fail();
+        gateway.tick(1_000);
+        let known = Known::of_updates_end(&checkpoint);
+        let opened = Opened { position, low: Offset(0), high: end, known_end: end, known };
+        gateway.input(Input::Opened(P, opened));
+        gateway.input(Input::Records(P, vec![(Offset(end.0 - 1), value)]));
+        let is_another = matches!(gateway.hub.standings().0[..], [Standing::Degraded(Fault::AnotherLog { .. })]);
+        assert_eq!(is_another, !is_own);
+    }
 }
 
 /// The record below the position at which the hub begins is given to it as well.

@@ -138,7 +138,7 @@ impl Gateway {
         if std::mem::take(&mut self.is_opening) {
             self.read = log.low();
             let (position, high) = (log.positions[self.read], Offset(log.records.len() as i64));
-            self.input(Input::Opened(P, Opened { position, low: Offset(0), high, known_end: Offset(0) }));
+            self.input(Input::Opened(P, Opened { position, low: Offset(0), high, known_end: Offset(0), known: None }));
         }
     }
 

@@ -4,8 +4,9 @@
 //! Between the loss and that fence, no owner may decide. With the fence, the oracle's knowledge
 //! goes back to what the refs in the index and the rest of the log say.
 
-use super::{Oracle, PartitionTruth};
+use super::{ChunkTruth, Oracle, PartitionTruth};
 use crate::violation::{Verdict, hold};
+use bytes::Bytes;
 use driftless_schemas::proto::{Fence, UpdatesRecord, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{ChunkId, HistoryId, Offset};
@@ -68,6 +69,12 @@ impl Oracle {
     pub fn is_lost(&self, p: usize) -> bool {
         let losses = &self.partitions[p].losses;
         losses.updates || losses.commands
+    }
+
+    /// The present history of a chunk's partition, as `Tracked` names it.
+    #[must_use]
+    pub fn history(&self, chunk: &ChunkTruth) -> Bytes {
+        self.partitions[chunk.partition].losses.history.to_field()
     }
 
     /// True if a valid record of the present history is lost when `updates` loses its records from

@@ -3,7 +3,7 @@
 use super::{Ownership, Process};
 use crate::log::{Log, PartitionLog};
 use driftless_chunk::mutant::Mutant;
-use driftless_replayer_core::Known;
+use driftless_chunk::recognition::Known;
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Offset, Partition};
 

@@ -4,6 +4,7 @@ use super::Sim;
 use super::network::link;
 use crate::faults::Fault;
 use crate::setting;
+use crate::store::Store;
 use crate::violation::Verdict;
 use bytes::Bytes;
 use driftless_client_core::Socket;
@@ -51,6 +52,9 @@ impl Sim {
         if self.incidents.permille(self.likelihoods.log_losses) {
             self.lose_a_log()?;
         }
+        if self.copies.permille(self.likelihoods.copies) {
+            self.copy_the_store();
+        }
         if self.store.is_away {
             self.store.is_away = !self.chance.permille(15);
         } else if self.chance.permille(self.likelihoods.store / 30) {
@@ -97,10 +101,8 @@ impl Sim {
         let r = self.chance.below(self.replayers.len());
         match self.chance.below(13) {
             0..3 => {
-                self.oracle.lost_an_owner();
                 let had_checkpoint = self.replayers[r].has_unheard_checkpoint();
-                let orphans = self.replayers[r].crash();
-                self.late_updates.push(orphans.into());
+                self.kill_replayer(r);
                 self.replayers[r].is_down = self.chance.permille(700);
                 self.count(Fault::ReplayerKilled);
                 if had_checkpoint {
@@ -301,6 +303,37 @@ impl Sim {
         self.count(if which.is_some() { Fault::IndexRolledBack } else { Fault::IndexLost });
     }
 
+    /// Restarts a replayer with a copy of the store, or with an empty store of the same world, as
+    /// an operator does who tests a backup or mistypes a name. Another time, restarts it with the
+    /// world's store.
+    fn copy_the_store(&mut self) {
+        if let Some(r) = self.replayers.iter().position(|process| process.other_store.is_some()) {
+            self.return_to_the_store(r);
+            return;
+        }
+        let r = self.copies.below(self.replayers.len());
+        let is_empty = self.copies.permille(250);
+        self.kill_replayer(r);
+        let mut copy = if is_empty { Store::new(setting::PARTITIONS) } else { self.store.clone() };
+        copy.is_away = false;
+        self.replayers[r].other_store = Some(copy);
+        self.count(Fault::StoreCopied);
+    }
+
+    /// Restarts a replayer that uses another store, with the world's store.
+    pub(super) fn return_to_the_store(&mut self, r: usize) {
+        if self.replayers[r].other_store.is_some() {
+            self.kill_replayer(r);
+            self.replayers[r].other_store = None;
+        }
+    }
+
+    fn kill_replayer(&mut self, r: usize) {
+        self.oracle.lost_an_owner();
+        let orphans = self.replayers[r].crash();
+        self.late_updates.push(orphans.into());
+    }
+
     /// Lets a program that is no owner write to `updates`: a fence that counts, a fence that does
     /// not, or a record behind a hole.
     fn write_to_updates(&mut self) -> Verdict {
@@ -328,7 +361,7 @@ impl Sim {
     /// `commands` below `commands_next`.
     fn cut_log(&mut self) {
         let p = self.chance.below(self.log.updates.len());
-        if self.likelihoods.log_losses > 0 {
+        if self.likelihoods.log_losses > 0 || self.likelihoods.copies > 0 {
             return;
         }
         let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;

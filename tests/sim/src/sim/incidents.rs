@@ -12,12 +12,12 @@ const TRIES: usize = 6;
 const STEPS_MAX: usize = 4_000;
 
 impl Sim {
-    /// A partition loses records that its index knows: `updates` loses its end or is made anew, or
-    /// `commands` is made anew. Losses of younger records cannot be noticed, so the simulation has
-    /// none.
+    /// A partition loses records that its index knows: `updates` loses its end or is made anew,
+    /// `commands` is made anew, or both are. Losses of younger records cannot be noticed, so the
+    /// simulation has none.
     pub(super) fn lose_a_log(&mut self) -> Verdict {
         let p = self.incidents.below(self.owners.len());
-        let kind = self.incidents.below(3);
+        let kind = ["cut", "cut", "cut", "updates", "commands", "both"][self.incidents.below(6)];
         let part = self.incidents.below(1 << 20);
         self.oracle.check_log(&self.log)?;
         let checkpoint = self.store.view(Partition(p as i32), 0).checkpoint;
@@ -25,17 +25,15 @@ impl Sim {
             return Ok(());
         }
         let known_end = checkpoint.updates_end.0;
+        let is_noticed =
+            checkpoint.commands_print.is_some() && self.oracle.is_command(p, checkpoint.commands_next.0 - 1);
         match kind {
-            2 if checkpoint.commands_print.is_some() && self.oracle.is_command(p, checkpoint.commands_next.0 - 1) => {
-                self.log.commands[p].lose_from(Offset(0));
-                self.oracle.commands_lost(p);
-                self.count(Fault::CommandsRemade);
-            }
-            0 | 1 if known_end > 0 => {
+            "commands" if is_noticed => self.remake_commands(p),
+            "cut" | "updates" | "both" if known_end > 0 && (kind != "both" || is_noticed) => {
                 // Half of the shorter logs still hold the offset at which recovery begins.
                 let (low, part) = (checkpoint.updates_low.0, part as i64);
                 let end = match kind {
-                    1 => Offset(0),
+                    "updates" | "both" => Offset(0),
                     _ if part % 2 == 0 && low < known_end => Offset(low + part / 2 % (known_end - low)),
                     _ => Offset(part % known_end),
                 };
@@ -46,6 +44,9 @@ impl Sim {
                 self.log.updates[p].lose_from(end);
                 self.oracle.updates_lost(p, end);
                 self.count(if end > Offset(0) { Fault::UpdatesTruncated } else { Fault::UpdatesRemade });
+                if kind == "both" {
+                    self.remake_commands(p);
+                }
             }
             _ => return Ok(()),
         }
@@ -54,6 +55,12 @@ impl Sim {
             gateway.may_fail(Partition(p as i32));
         }
         Ok(())
+    }
+
+    fn remake_commands(&mut self, p: usize) {
+        self.log.commands[p].lose_from(Offset(0));
+        self.oracle.commands_lost(p);
+        self.count(Fault::CommandsRemade);
     }
 
     /// Records of the partition that are in flight get lost, too. Replaced owners that have not

@@ -4,11 +4,13 @@ use super::Sim;
 use crate::faults::Fault;
 use crate::gateway;
 use crate::setting;
+use crate::store::{IndexState, Store};
 use crate::violation::Verdict;
 use driftless_client_core::Socket;
 use driftless_schemas::proto::{self, CommandRecord, command_record};
 use driftless_schemas::{ChunkId, Partition};
 use prost::Message as _;
+use std::rc::Rc;
 
 impl Sim {
     pub(super) fn ingest_produces(&mut self) {
@@ -37,9 +39,20 @@ impl Sim {
             return Ok(());
         }
         self.oracle.check_log(&self.log)?;
-        if let Some((partition, state)) = self.replayers[r].begin_assigned(self.now, &mut self.store, &self.log) {
+        let mut other = self.replayers[r].other_store.take();
+        let done = self.ownerships_work(r, is_slow, &mut other);
+        self.replayers[r].other_store = other;
+        self.replayers[r].sweep();
+        done
+    }
+
+    /// Gives each ownership of a process a step. The process uses the world's store unless it has
+    /// another one.
+    fn ownerships_work(&mut self, r: usize, is_slow: bool, other: &mut Option<Store>) -> Verdict {
+        let store = other.as_mut().unwrap_or(&mut self.store);
+        if let Some((partition, state)) = self.replayers[r].begin_assigned(self.now, store, &self.log) {
             self.trace.note("claim", r as u64, partition.0 as u64);
-            self.oracle.check_index(partition, &state, &self.store, &self.log)?;
+            self.check_index(partition, &state, other)?;
         }
         for p in 0..setting::PARTITIONS {
             for _ in 0..if is_slow { 0 } else { self.schedule.below(4) } {
@@ -50,13 +63,12 @@ impl Sim {
             }
         }
         for i in 0..self.replayers[r].ownerships.len() {
-            self.ownership_works(r, i)?;
+            self.ownership_works(r, i, other)?;
         }
-        self.replayers[r].sweep();
         Ok(())
     }
 
-    fn ownership_works(&mut self, r: usize, i: usize) -> Verdict {
+    fn ownership_works(&mut self, r: usize, i: usize, other: &mut Option<Store>) -> Verdict {
         let works = !(self.is_faulty && self.chance.permille(self.likelihoods.store));
         if !works {
             // A failed checkpoint ends the ownership.
@@ -64,7 +76,8 @@ impl Sim {
         }
         let count = 1 + self.schedule.below(12);
         let process = &mut self.replayers[r];
-        process.open_late(i, &mut self.store);
+        let store = other.as_mut().unwrap_or(&mut self.store);
+        process.open_late(i, store);
         let now = self.now;
         let failed = match self.schedule.below(9) {
             0..3 => {
@@ -72,14 +85,14 @@ impl Sim {
                 process.read_back(i, count, now, &self.log);
                 false
             }
-            8 => process.read_history(i, 4 * count, works, now, &mut self.store, &self.log) && !works,
-            3 => process.load(i, works, now, &self.store) && !works,
-            4 => process.put(i, works, now, &mut self.store) && !works,
+            8 => process.read_history(i, 4 * count, works, now, store, &self.log) && !works,
+            3 => process.load(i, works, now, store) && !works,
+            4 => process.put(i, works, now, store) && !works,
             5 => {
                 let index_works = works || self.chance.permille(700);
                 let partition = process.ownerships[i].partition;
-                if let Some((_, state)) = process.write(i, index_works, &mut self.store) {
-                    self.oracle.check_index(partition, &state, &self.store, &self.log)?;
+                if let Some((_, state)) = process.write(i, index_works, store) {
+                    self.check_index(partition, &state, other)?;
                     self.trace.note("checkpoint", r as u64, state.checkpoint.updates_low.0 as u64);
                 } else if !index_works {
                     self.count(Fault::IndexError);
@@ -101,6 +114,13 @@ impl Sim {
             self.count(Fault::StoreError);
         }
         Ok(())
+    }
+
+    fn check_index(&mut self, partition: Partition, state: &Rc<IndexState>, other: &Option<Store>) -> Verdict {
+        match other {
+            None => self.oracle.check_index(partition, state, &self.store, &self.log),
+            Some(store) => self.oracle.check_other_index(partition, state, store),
+        }
     }
 
     pub(super) fn gateway_works(&mut self) -> Verdict {
@@ -145,7 +165,7 @@ impl Sim {
         self.past_drifts += self.gateways[g].drifts;
         let skew = self.gateways[g].skew_ms;
         let seed = self.chance.next();
-        self.gateways[g] = gateway::Process::new(&self.world, (&self.store, &self.log), skew, &mut self.chance, seed);
+        self.gateways[g] = gateway::Process::new(&self.world, &self.log, skew, seed);
         for i in peers {
             if self.peers[i].gateway.is_some_and(|(at, _)| at == g) {
                 self.disconnect(i, Socket::Gateway, None);

@@ -1,18 +1,18 @@
 //! Recognises the log by its records (docs/decisions/0018).
 //!
-//! Offsets mean something only in one log. So an owner looks at the last record below each offset
+//! Offsets mean something only in one log. So a reader looks at the last record below each offset
 //! that the checkpoint names. In `commands`, the print of the record must be the checkpoint's. In
 //! `updates`, the epoch of the record below `updates_low` must not be above the checkpoint's,
 //! because each owner of another log has claimed a later epoch; and the record below `updates_end`
 //! must have the checkpoint's print, so that a log which has lost its end is noticed.
 
+use crate::position::Position;
 use bytes::Bytes;
-use driftless_chunk::position::Position;
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::{Offset, Print};
 
 /// The property by which the last record below a checkpoint's offset is recognised.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
     /// A record of `commands` has this print.
     Print(Print),
@@ -21,10 +21,10 @@ enum Mark {
 }
 
 /// A record that is compared before the records behind it are used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     mark: Mark,
-    /// The first offset that the owner reads. The compared record stands just below it.
+    /// The first offset that the reader uses. The compared record stands just below it.
     from: Offset,
 }
 
@@ -44,8 +44,8 @@ impl Known {
             .or_else(|| Self::below(checkpoint.updates_low, Mark::Position(Position::of_checkpoint(checkpoint))))
     }
 
-    /// The record of `updates` just below the end that the checkpoint knows. Recovery compares it
-    /// as well, if it reads the record.
+    /// The record of `updates` just below the end that the checkpoint knows. A reader compares it
+    /// when it comes to it.
     #[must_use]
     pub fn of_updates_end(checkpoint: &Checkpoint) -> Option<Self> {
         Self::below(checkpoint.updates_end, Mark::Print(checkpoint.updates_print?))
