@@ -39,6 +39,42 @@ pub(crate) struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// The flag that limits the memory of a process.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct MemoryArgs {
+    /// Anonymous memory that the process may take: bytes, or a number with KiB, MiB or GiB
+    /// [default: 80 % of the container's limit, or a part of the machine's memory].
+    #[arg(long, value_name = "SIZE", env = "DRIFTLESS_MEMORY_MAX", value_parser = size)]
+    memory_max: Option<usize>,
+}
+
+impl MemoryArgs {
+    /// Sets `memory_max` if the flag is given. The flag overrides the config file.
+    pub fn apply(self, memory_max: &mut usize) {
+        *memory_max = self.memory_max.unwrap_or(*memory_max);
+    }
+
+    /// The value of the flag, bytes.
+    pub fn bytes(self) -> Option<usize> {
+        self.memory_max
+    }
+}
+
+/// Reads a size such as `268435456` or `256MiB`.
+fn size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let unit: usize = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        other => return Err(format!("{other:?} is no unit of a size: write bytes, or a number with KiB, MiB or GiB")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("{digits:?} is no whole number: write a size as 256MiB"))?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text} is no size that a machine has"))
+}
+
 /// The flags of a service that can print its settings: `--config` and `--print-config`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
@@ -137,4 +173,22 @@ impl KeyArgs {
 pub(crate) fn file_url(path: &Path) -> Result<String> {
     let path = std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))?;
     Ok(format!("file://{}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in
+            [("268435456", 256 << 20), ("256MiB", 256 << 20), ("2 GiB", 2 << 30), ("64k", 64 << 10), (" 5 B ", 5)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "-1", "0", "1.5GiB", "12 parsecs", "99999999999999999999", "18446744073709551615GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(size("12 apples").unwrap_err().starts_with("\"apples\" is no unit"));
+    }
 }

@@ -8,7 +8,7 @@ mod announce;
 mod log;
 mod stack;
 
-use crate::config::{TlsArgs, file_url};
+use crate::config::{MemoryArgs, TlsArgs, file_url};
 use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{StrayTopics, compare, create_topics, create_world, update_world};
 use crate::signals::Signals;
@@ -24,7 +24,7 @@ use driftless_store::Store;
 use driftless_web::http;
 use driftless_web::settings::Http;
 use log::OpenedLog;
-use stack::Stack;
+use stack::{Memory, Stack};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub(crate) struct Args {
     http: SocketAddr,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// A world.toml instead of the built-in world (128×128 canvases and things on them).
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
@@ -95,6 +97,8 @@ impl Args {
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut http_settings = Http { listen: args.http, ..Http::default() };
     args.tls.apply(&mut http_settings);
+    let memory = Memory::of_process(args.memory)?;
+    http_settings.fit_into(memory.connections()).context("http")?;
     let options = http_settings.server_options().context("http")?;
     // The program binds its port first. A second `driftless dev` on this port then fails here,
     // before it changes anything.
@@ -106,9 +110,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let (front, back) = (ShutdownSource::new(), ShutdownSource::new());
     tokio::spawn(files::keep_reloading(site.verifier.reloaders(), site.verifier.reload_interval(), front.handle()));
     let origins = http_settings.origins()?;
-    let stack = Stack::start(&site, &origins, &front, &back).await?.ready().await?;
+    let stack = Stack::start(&site, memory, &origins, &front, &back).await?.ready().await?;
     let routes = stack.routes(&metrics);
     tokio::spawn(metrics.upkeep(front.handle()));
+    tokio::spawn(driftless_runtime::memory::sample(front.handle()));
     // A program that reads "ready" may send a signal at once, so `dev` listens for signals before
     // it announces that it is ready.
     let mut signals = Signals::listen()?;

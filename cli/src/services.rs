@@ -1,18 +1,24 @@
 //! `driftless ingest`, `replayer` and `gateway`: each service as a process of its own.
 
-use crate::config::{Config, ConfigArgs, KeyArgs, TlsArgs};
+use crate::config::{Config, ConfigArgs, KeyArgs, MemoryArgs, TlsArgs};
 use crate::deployment::DeploymentArgs;
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail};
 use driftless_gateway::Gateway;
 use driftless_replayer::Replayer;
 use driftless_runtime::files;
+use driftless_runtime::memory;
 use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
 use driftless_runtime::telemetry::Metrics;
+use driftless_runtime_core::memory::Division;
 use driftless_web::http::openapi::openapi;
 use driftless_web::http::{self, Routes};
 use std::net::SocketAddr;
 use warp::Filter;
+
+/// How many readers of the log a process has at a time: one that follows it, and those of rereads
+/// or of the group.
+const READERS: usize = 4;
 
 /// Arguments of `driftless ingest`.
 #[derive(clap::Args)]
@@ -28,6 +34,8 @@ pub(crate) struct IngestArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 /// Arguments of `driftless replayer`.
@@ -42,6 +50,8 @@ pub(crate) struct ReplayerArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Name of this process in the consumer group: the same after a restart, and different for each
     /// process.
     #[arg(long, value_name = "NAME")]
@@ -65,6 +75,8 @@ pub(crate) struct GatewayArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 /// Runs an ingest until a signal asks the process to end.
@@ -74,10 +86,14 @@ pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
         config.ingest.http.listen = listen;
     }
     args.tls.apply(&mut config.ingest.http);
+    args.memory.apply(&mut config.ingest.memory_max);
     if args.config.print(&config)? {
         return Ok(());
     }
+    let memory = config.ingest.memory().context("ingest")?;
+    config.ingest.http.fit_into(memory.of("connections")).context("ingest.http")?;
     config.ingest.http.server_options().context("ingest.http")?;
+    config.kafka.queue = driftless_ingest::Settings::queue(&memory);
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
@@ -114,10 +130,15 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     }
     config.http.listen = args.http.unwrap_or(config.http.listen);
     args.tls.apply(&mut config.http);
+    args.memory.apply(&mut config.replayer.memory_max);
     if args.config.print(&config)? {
         return Ok(());
     }
+    let memory = config.replayer.memory().context("replayer")?;
+    config.http.fit_into(memory.of("connections")).context("http")?;
     config.http.server_options().context("http")?;
+    config.kafka.fetched_bytes_max = fetched_bytes_max(&memory);
+    config.kafka.queue = driftless_replayer::Settings::queue(&memory);
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
     let settings = config.replayer.clone();
@@ -135,10 +156,14 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let mut config = args.config.read()?;
     config.http.listen = args.http.unwrap_or(config.http.listen);
     args.tls.apply(&mut config.http);
+    args.memory.apply(&mut config.gateway.memory_max);
     if args.config.print(&config)? {
         return Ok(());
     }
+    let memory = config.gateway.memory().context("gateway")?;
+    config.http.fit_into(memory.of("connections")).context("http")?;
     config.http.server_options().context("http")?;
+    config.kafka.fetched_bytes_max = fetched_bytes_max(&memory);
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
     let source = ShutdownSource::new();
@@ -163,6 +188,12 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     end_with(gateway.join(), signals, source).await
 }
 
+/// The limit on the records that each reader of a process has fetched and not passed on. A process
+/// has up to [`READERS`] of them at a time.
+fn fetched_bytes_max(memory: &Division) -> usize {
+    memory.of(memory::LOG_READER_NAME) / READERS
+}
+
 /// Serves routes, health and metrics in a background task. Returns the signals that ask the process
 /// to end.
 ///
@@ -177,6 +208,7 @@ async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Re
     let signals = Signals::listen()?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
+    tokio::spawn(memory::sample(shutdown.clone()));
     let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
     let origins = config.http.origins()?;
     tokio::spawn(http::serve(listener, routes, origins, options, shutdown));

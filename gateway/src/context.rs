@@ -5,6 +5,7 @@ use driftless_auth::Verifier;
 use driftless_gateway_core::connection::Shared;
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime_core::pool::Pool;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -18,4 +19,6 @@ pub(crate) struct Context {
     /// Permits for event streams, one each.
     pub streams: Arc<Semaphore>,
     pub clock: Clock,
+    /// The budget for incomplete messages of all connections.
+    pub input: Pool,
 }

@@ -72,9 +72,15 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const VIEW_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Follower {
-    /// Checks the topic. No partition is open yet.
-    pub async fn start(world: &Arc<World>, log: &Arc<dyn Log>, store: &Store) -> Result<Self, log::Error> {
-        let indexes = Indexes::new(store.object_store(), world.spec().generation);
+    /// Checks the topic. No partition is open yet. The block cache of all indexes takes
+    /// `cache_bytes`.
+    pub async fn start(
+        world: &Arc<World>,
+        log: &Arc<dyn Log>,
+        store: &Store,
+        cache_bytes: usize,
+    ) -> Result<Self, log::Error> {
+        let indexes = Indexes::new(store.object_store(), world.spec().generation).with_memory(cache_bytes);
         let topic = Arc::clone(&world.topics().updates);
         log::check_topic(&**log, &topic, world.spec().partitions).await?;
         let views = world.partitions().map(|partition| View {

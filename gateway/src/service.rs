@@ -14,9 +14,11 @@ use driftless_gateway_core::Standings;
 use driftless_gateway_core::connection::Shared;
 use driftless_log::Log;
 use driftless_runtime::clock::Clock;
+use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::places::Users;
+use driftless_runtime_core::pool::Pool;
 use driftless_runtime_core::rate::Rates;
 use driftless_runtime_core::{Greeter, announced};
 use driftless_schemas::proto;
@@ -54,13 +56,16 @@ impl Gateway {
     ) -> Result<Self, Error> {
         metrics::describe();
         let clock = Clock::default();
-        let follower = Follower::start(&world, &log, &store).await?;
+        let memory = settings.memory()?;
+        memory::announce("gateway", &memory);
+        let core = settings.core_within(&memory);
+        let follower = Follower::start(&world, &log, &store, memory.of(memory::INDEX_NAME)).await?;
         let loader = follower.loader.clone();
         let auditor = Auditor::start(&world, &*log)?;
         let shared = Arc::new(shared(&settings, Arc::clone(&world)));
         let streams = Arc::new(Semaphore::new(settings.event_streams_max.min(Semaphore::MAX_PERMITS)));
         let shard_settings = shard_settings(&settings);
-        let (hub, task) = hub::start(world, settings.core, shard_settings, follower, auditor, clock, shutdown.clone());
+        let (hub, task) = hub::start(world, core, shard_settings, follower, auditor, clock, shutdown.clone());
         let renewed = hub.clone();
         tokio::spawn(loader.renew_views(clock, shutdown.clone(), move |partition, opened| {
             renewed.view_renewed(partition, opened);
@@ -68,7 +73,8 @@ impl Gateway {
         let standings = hub.standings.clone();
         #[cfg(debug_assertions)]
         let hub_to_damage = hub.clone();
-        let context = Context { hub, verifier, shared, shutdown, streams, clock };
+        let input = Pool::new(memory.of("input"));
+        let context = Context { hub, verifier, shared, shutdown, streams, clock, input };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             standings,

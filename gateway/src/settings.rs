@@ -1,6 +1,8 @@
 //! The gateway's settings, with their defaults.
 
 use driftless_gateway_core::Settings as CoreSettings;
+use driftless_runtime::memory;
+use driftless_runtime_core::memory::{Division, Part, TooSmall, divide};
 use driftless_runtime_core::rate::Allowance;
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,10 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The anonymous memory that this process may take, bytes. Replicas, rings, queues and
+    /// incomplete messages share what is left for them, unless settings of their own name their
+    /// sizes. 0: 80 % of the container's limit, or 30 % of the machine's memory.
+    pub memory_max: usize,
     /// The hub's limits on memory and queues, and the intervals of its periodic work.
     pub core: CoreSettings,
     /// A socket that takes none of the bytes queued for it for this long is closed, milliseconds.
@@ -47,6 +53,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            memory_max: 0,
             core: CoreSettings::default(),
             write_timeout_ms: limits::WRITE_TIMEOUT_MS,
             event_streams_max: 4096,
@@ -63,6 +70,41 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Divides the memory of this process.
+    ///
+    /// # Errors
+    /// [`TooSmall`] if `memory_max` does not hold what the process needs.
+    pub fn memory(&self) -> Result<Division, TooSmall> {
+        let max = memory::max_or_default(self.memory_max, 30);
+        let CoreSettings { replicas_bytes_max, rings_bytes_max, output_bytes_max, .. } = self.core;
+        let share =
+            |name, weight, set: Option<usize>| Part::share(name, weight, 8 * memory::MIB).set_to(set.unwrap_or(0));
+        divide(
+            max,
+            &[
+                memory::PROGRAM,
+                memory::allocator(max),
+                memory::LOG_READER,
+                memory::INDEX,
+                share("replicas", 40, replicas_bytes_max),
+                share("rings", 15, rings_bytes_max),
+                share("output", 15, output_bytes_max),
+                Part::share("input", 6, 4 * memory::MIB),
+                Part::share("connections", 14, 8 * memory::MIB),
+            ],
+        )
+    }
+
+    /// The hub's settings, with budgets that fit into the memory of this process.
+    pub(crate) fn core_within(&self, memory: &Division) -> CoreSettings {
+        CoreSettings {
+            replicas_bytes_max: Some(memory.of("replicas")),
+            rings_bytes_max: Some(memory.of("rings")),
+            output_bytes_max: Some(memory.of("output")),
+            ..self.core.clone()
+        }
+    }
+
     /// The limit on the request rate of one user.
     pub(crate) fn requests_per_user(&self) -> Allowance {
         Allowance { per_second: self.requests_per_second, burst: self.requests_burst }

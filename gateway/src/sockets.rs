@@ -31,7 +31,8 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
     let handle = context.hub.open(&state);
     let mut out = Outputs::default();
     let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
-    let mut socket = Socket { state, connection, reader: Reader::default(), handle, context, permit };
+    let reader = Reader::new(&context.input);
+    let mut socket = Socket { state, connection, reader, handle, context, permit };
     let opened = socket.carry_out(&mut out).and_then(|()| {
         let (messages, end) = feed(&mut socket.reader, &begun);
         socket.take(messages, end)
@@ -126,7 +127,9 @@ impl Socket {
         let mut out = Outputs::default();
         let mut done = messages.into_iter().try_for_each(|message| self.take_message(message, &mut out));
         if let (Ok(()), Err(error)) = (&done, end) {
-            self.handle(Input::Untrusted(&error.to_string()), &mut out);
+            let why = error.to_string();
+            let input = if error == InboundError::NoRoom { Input::NoRoom(&why) } else { Input::Untrusted(&why) };
+            self.handle(input, &mut out);
             done = self.carry_out(&mut out);
         }
         if !out.hub.is_empty() {

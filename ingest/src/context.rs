@@ -9,6 +9,7 @@ use driftless_ingest_core::rate::Rates;
 use driftless_runtime::clock::Clock;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::telemetry::LogThrottle;
+use driftless_runtime_core::pool::Pool;
 use std::sync::Arc;
 
 /// State that every websocket and every HTTP request shares.
@@ -18,6 +19,8 @@ pub(crate) struct Context {
     pub clock: Clock,
     pub verifier: Verifier,
     pub producer: CommandProducer,
+    /// The budget for incomplete messages and bodies of all connections.
+    pub input: Pool,
     pub settings: Settings,
     pub metrics: Metrics,
     /// Limits how often refused commands are logged: a fault of the log affects all sockets at

@@ -5,14 +5,13 @@
 
 use crate::context::Context;
 use crate::producer::Mailbox;
-use bytes::Bytes;
 use driftless_auth::Claims;
 use driftless_ingest_core::rate::Bucket;
 use driftless_ingest_core::{Admitted, Produce, Rejection};
 use driftless_log::AppendError;
 use driftless_runtime_core::{Environment as _, Identity, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
-use driftless_web::http::{ChunkPath, Problem, Response, Routes, body_for, chunk_path, json, query_value};
+use driftless_web::http::{Body, ChunkPath, Problem, Response, Routes, body_for, chunk_path, json, query_value};
 use results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,8 +34,8 @@ pub(crate) fn routes(context: &Arc<Context>) -> Routes {
     let sessions = warp::path!("v1" / "sessions")
         .and(warp::post())
         .and(with(Arc::clone(context)))
-        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, user(context)))
-        .map(|context: Arc<Context>, claims, body: Bytes| {
+        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, context.input.clone(), user(context)))
+        .map(|context: Arc<Context>, claims, body: Body| {
             new_session(&context, &claims, &body).unwrap_or_else(Problem::response)
         });
     let commands = chunk_path()
@@ -48,7 +47,7 @@ pub(crate) fn routes(context: &Arc<Context>) -> Routes {
         .and(with(Arc::clone(context)))
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, user(context)))
+        .and(body_for(limits::CLIENT_FRAME_BYTES_MAX, context.input.clone(), user(context)))
         .then(|chunk: ChunkId, context: Arc<Context>, headers, query: String, claims, body| async move {
             let request = Request { chunk, headers, query, body };
             commands(&context, claims, request).await.unwrap_or_else(Problem::response)
@@ -124,7 +123,7 @@ struct Request {
     chunk: ChunkId,
     headers: HeaderMap,
     query: String,
-    body: Bytes,
+    body: Body,
 }
 
 impl Request {

@@ -12,8 +12,10 @@ use driftless_ingest_core::Admission;
 use driftless_ingest_core::rate::rates;
 use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
+use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::telemetry::{self, LogThrottle};
+use driftless_runtime_core::pool::Pool;
 use driftless_web::http as web;
 use driftless_web::http::openapi::{Document, openapi};
 use driftless_web::socket::{INGEST, Upgrade, websocket};
@@ -47,6 +49,8 @@ impl Ingest {
         shutdown: Shutdown,
     ) -> Result<Self, Error> {
         settings.policy.check()?;
+        let memory = settings.memory()?;
+        memory::announce("ingest", &memory);
         let origins = settings.http.origins()?;
         let topic = Arc::clone(&world.topics().commands);
         check_topic(&*log, &topic, world.spec().partitions, settings.waits.start(), &shutdown).await?;
@@ -58,6 +62,7 @@ impl Ingest {
             clock: Clock::default(),
             verifier,
             producer,
+            input: Pool::new(memory.of("input")),
             settings,
             metrics: Metrics::new(),
             refused_log: LogThrottle::default(),
@@ -173,6 +178,7 @@ pub async fn run_on(
     routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
+        tokio::spawn(memory::sample(shutdown.clone()));
         routes = routes.or(web::metrics(metrics)).unify().boxed();
     }
     if let Ok(address) = listener.local_addr() {

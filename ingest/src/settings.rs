@@ -1,6 +1,9 @@
 //! The settings of an ingest process.
 
 use driftless_ingest_core::Policy;
+use driftless_log::QueueLimits;
+use driftless_runtime::memory;
+use driftless_runtime_core::memory::{Division, Part, TooSmall, divide};
 use driftless_web::settings::Http;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -9,6 +12,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// The anonymous memory that this process may take, bytes. 0: 80 % of the container's limit, or
+    /// 15 % of the machine's memory.
+    pub memory_max: usize,
     /// Address, TLS and limits of HTTP.
     pub http: Http,
     /// Limits of users and sockets.
@@ -36,6 +42,38 @@ pub struct Waits {
     pub drain_ms: u64,
     /// How long ingest waits at its start for the log to answer, milliseconds. Default 30,000.
     pub start_ms: u64,
+}
+
+impl Settings {
+    /// Divides the memory of this process.
+    ///
+    /// # Errors
+    /// [`TooSmall`] if `memory_max` does not hold what the process needs.
+    pub fn memory(&self) -> Result<Division, TooSmall> {
+        let max = memory::max_or_default(self.memory_max, 15);
+        divide(
+            max,
+            &[
+                memory::PROGRAM,
+                memory::allocator(max),
+                Part::share("producer", 45, 8 * memory::MIB).at_most(512 * memory::MIB),
+                Part::share("input", 15, 4 * memory::MIB),
+                Part::share("connections", 40, 8 * memory::MIB),
+            ],
+        )
+    }
+
+    /// The limits on the records in the producer's queue that fit into its part of the memory.
+    /// A record is held twice, by the queue and by the log's client, and takes some hundred bytes
+    /// more.
+    #[must_use]
+    pub fn queue(memory: &Division) -> QueueLimits {
+        let (bytes, default) = (memory.of("producer"), QueueLimits::default());
+        QueueLimits {
+            records_max: default.records_max.min(bytes / 4 / 512),
+            bytes_max: default.bytes_max.min(bytes / 4),
+        }
+    }
 }
 
 impl Default for Waits {

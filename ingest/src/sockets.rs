@@ -45,7 +45,7 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
     let connection = Connection::new(Arc::clone(&context.admission), Arc::clone(&context.rates), opened);
     let mut task = Task {
         stream,
-        reader: Reader::default(),
+        reader: Reader::new(&context.input),
         inbox: VecDeque::new(),
         output: SendQueue::default(),
         ping: None,

@@ -15,6 +15,7 @@ use driftless_schemas::{ChunkId, Epoch, HistoryId, Offset, Partition};
 use driftless_store::Store;
 use driftless_store::index::Indexes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     /// [`STORE_CONCURRENCY`] permits; the semaphore is never closed.
     pub store_permits: Semaphore,
     pub settings: Settings,
+    pub chunks: ChunksMemory,
     /// The name of this process, which it uses as a static member of the group and at the start of
     /// the owner texts of its fences.
     pub member: String,
@@ -58,6 +60,46 @@ pub(crate) struct Context {
     /// The channels of all ownerships, over which a test orders a chunk to be damaged.
     #[cfg(debug_assertions)]
     pub damage: Mutex<Vec<Reports>>,
+}
+
+/// The memory that a process has for chunks. The ownerships of the process have equal parts of it.
+pub(crate) struct ChunksMemory {
+    bytes_max: usize,
+    /// The limit that a setting puts on each ownership.
+    of_each: Option<usize>,
+    ownerships: AtomicUsize,
+}
+
+impl ChunksMemory {
+    pub fn new(bytes_max: usize, of_each: Option<usize>) -> Self {
+        Self { bytes_max, of_each, ownerships: AtomicUsize::new(0) }
+    }
+
+    /// Counts an ownership, until the value is dropped.
+    pub fn join(context: &Arc<Context>) -> ChunksShare {
+        context.chunks.ownerships.fetch_add(1, Ordering::Relaxed);
+        ChunksShare { context: Arc::clone(context) }
+    }
+}
+
+/// The part of one ownership in the memory for chunks.
+pub(crate) struct ChunksShare {
+    context: Arc<Context>,
+}
+
+impl ChunksShare {
+    /// The size of the part now, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        let ChunksMemory { bytes_max, of_each, ownerships } = &self.context.chunks;
+        let share = bytes_max / ownerships.load(Ordering::Relaxed).max(1);
+        of_each.map_or(share, |each| each.min(share))
+    }
+}
+
+impl Drop for ChunksShare {
+    fn drop(&mut self) {
+        self.context.chunks.ownerships.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The highest value that was noted for each partition.

@@ -1,6 +1,7 @@
 //! Errors that end a replayer.
 
 use driftless_log as log;
+use driftless_runtime_core::memory::TooSmall;
 
 /// The most times that a member joins again within [`REJOINS_WITHIN_MS`] after the group has fenced
 /// it.
@@ -14,6 +15,9 @@ pub enum Error {
     /// A topic is missing or wrong, or the log cannot be reached.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// The memory of the process does not hold what it needs.
+    #[error(transparent)]
+    Memory(#[from] TooSmall),
     /// The watchdog's thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),

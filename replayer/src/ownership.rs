@@ -5,7 +5,7 @@
 //! (`store_tasks`) and the index. `reading` keeps track of the topic that the task reads.
 
 use crate::beginning::Beginning;
-use crate::context::{Context, STORE_CONCURRENCY};
+use crate::context::{ChunksShare, Context, STORE_CONCURRENCY};
 use crate::dead_letters::Copies;
 use crate::feed::Delivery;
 use crate::metrics;
@@ -167,6 +167,9 @@ struct Ownership {
     /// The chunks that an ownership which mends could not load.
     stuck: Option<Stuck>,
     core: PartitionCore,
+    /// The part of this ownership in the memory for chunks, and the limit that the core knows.
+    memory: ChunksShare,
+    chunks_bytes_max: usize,
     index: Arc<Index>,
     route: Route,
     reports: Reports,
@@ -297,6 +300,10 @@ impl Ownership {
         if self.core.is_running() {
             // Without commands, no decision would ever lift the limit on loads.
             self.load_freely();
+        }
+        let chunks_bytes_max = self.memory.bytes_max();
+        if std::mem::replace(&mut self.chunks_bytes_max, chunks_bytes_max) != chunks_bytes_max {
+            self.handle(Input::ChunksBytesMax(chunks_bytes_max));
         }
         self.handle(Input::Tick);
     }

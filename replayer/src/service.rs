@@ -1,7 +1,7 @@
 //! The replayer as a service: checks the topics, starts the replayer, and reports when it is ready.
 
 use crate::assignments::{Assignments, GroupMember};
-use crate::context::{Context, Highest, STORE_CONCURRENCY};
+use crate::context::{ChunksMemory, Context, Highest, STORE_CONCURRENCY};
 use crate::dead_letters::DeadLetters;
 use crate::error::Error;
 use crate::feed::Feed;
@@ -13,6 +13,7 @@ use crate::watchdog::Watchdog;
 use driftless_chunk::world::World;
 use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
+use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_store::Store;
 use driftless_store::index::Indexes;
@@ -43,12 +44,15 @@ impl Replayer {
         shutdown: Shutdown,
     ) -> Result<Self, Error> {
         metrics::describe();
+        let memory = settings.memory()?;
+        memory::announce("replayer", &memory);
         check_topics(&world, &*log).await?;
         let drain_timeout = Duration::from_millis(settings.drain_timeout_ms);
         let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
         let topic = Arc::clone(&world.topics().commands);
         let member = GroupMember::new(Arc::clone(&log), group, topic, settings.member.clone());
         let indexes = Indexes::at_store_time(&store, world.spec().generation).await;
+        let indexes = indexes.with_memory(memory.of(memory::INDEX_NAME));
         metrics::clock_skew(indexes.clock_skew_ms());
         let membership = member.join()?;
         let context = Arc::new(context(settings, world, &log, store, indexes)?);
@@ -131,6 +135,7 @@ pub(crate) fn context(
     indexes: Indexes,
 ) -> Result<Context, Error> {
     let generation = world.spec().generation;
+    let memory = settings.memory()?;
     Ok(Context {
         indexes,
         watchdog: Watchdog::start(store.clone(), generation, settings.model_call_ms_max, settings.when_stuck)?,
@@ -138,6 +143,7 @@ pub(crate) fn context(
         publisher: Publisher::start(Arc::clone(log))?,
         dead_letters: DeadLetters::start(&**log)?,
         store_permits: Semaphore::new(STORE_CONCURRENCY),
+        chunks: ChunksMemory::new(memory.of("chunks"), settings.core.chunks_bytes_max),
         settings: settings.core,
         member: settings.member,
         clock: Clock::default(),

@@ -89,6 +89,11 @@ pub const CONNECTIONS_PER_USER: usize = 128;
 /// The largest number of connections of a service, by default. If the process may open fewer files,
 /// as many as fit beside [`DESCRIPTORS_RESERVED`].
 pub const CONNECTIONS_MAX_DEFAULT: usize = 20_000;
+/// The memory that a connection is expected to take, bytes: a request that is being read, and its
+/// answer. An idle websocket takes less than half of it.
+pub const CONNECTION_BYTES: usize = 16 * 1024;
+/// The memory that a connection with TLS is expected to take, bytes.
+pub const TLS_CONNECTION_BYTES: usize = 64 * 1024;
 /// The number of file descriptors that a service keeps for the log, the object store and files.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 /// An address may have at most this part of all connections before they authenticate, so that other
@@ -140,11 +145,22 @@ pub const CLIENT_WINDOW: u64 = 63;
 /// The number of older refs of a chunk that the index keeps as history.
 pub const OLDER_REFS_MAX: usize = 4;
 
-/// The size of the log records that a gateway keeps in memory for clients that resume, in bytes, by
-/// default.
+/// The size of the log records that a gateway keeps in memory for clients that resume, in bytes,
+/// where `memory_max` does not say it.
 pub const RINGS_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// The memory that a gateway's replicas may take, in bytes, by default.
+/// The memory that a gateway's replicas may take, in bytes, where `memory_max` does not say it.
 pub const REPLICAS_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The bytes that may be queued for all sockets of a gateway together, where `memory_max` does not
+/// say it.
+pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The bytes that one socket may always have queued, although the queues of all sockets together
+/// are full. So a client that takes its bytes is served beside many that do not.
+pub const OUTPUT_FREE_BYTES: usize = 16 * 1024;
+/// The memory that the chunks of an owner may take, in bytes, where `memory_max` does not say it.
+pub const CHUNKS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The bytes of an incomplete message that a socket may hold without counting against the memory
+/// for incomplete messages of all connections. Ordinary messages are smaller.
+pub const INPUT_FREE_BYTES: usize = 4 * 1024;
 /// How long a Track waits for room in a gateway's memory before it is rejected, in milliseconds.
 pub const ROOM_WAIT_MS: u64 = 5_000;
 /// The size of the kernel's send buffer of one websocket, in bytes. The buffer is small because no

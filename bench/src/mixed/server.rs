@@ -60,7 +60,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
     let settings = Settings {
         core: driftless_gateway::CoreSettings {
             socket_queue_bytes_max: SOCKET_QUEUE_BYTES,
-            rings_bytes_max: RINGS_BYTES,
+            rings_bytes_max: Some(RINGS_BYTES),
             ..Default::default()
         },
         write_timeout_ms: WRITE_TIMEOUT.as_millis() as u64,

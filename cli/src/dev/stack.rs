@@ -1,13 +1,16 @@
 //! Replayer, gateway and ingest in one process, with the routes of all three on one port.
 
 use super::Site;
+use crate::config::MemoryArgs;
 use crate::page;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use driftless_gateway::{Gateway, Standings};
 use driftless_ingest::Ingest;
 use driftless_replayer::{CoreSettings, Replayer};
+use driftless_runtime::memory;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
+use driftless_runtime_core::memory::{Division, TooSmall};
 use driftless_web::http::openapi::openapi;
 use driftless_web::http::{self, Origins, Routes};
 use std::fmt::Display;
@@ -19,6 +22,37 @@ use warp::Filter;
 /// Time limit for all services to become ready. No recovery of a world on one machine should take
 /// longer.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// The settings of the services, which divide the memory of the process among them.
+pub(super) struct Memory {
+    ingest: driftless_ingest::Settings,
+    replayer: driftless_replayer::Settings,
+    gateway: driftless_gateway::Settings,
+}
+
+impl Memory {
+    /// Divides the memory that the argument allows, or a default.
+    pub fn of_process(args: MemoryArgs) -> Result<Self> {
+        let max = memory::max_or_default(args.bytes().unwrap_or(0), 60);
+        let percent = |part: usize| max / 100 * part;
+        let replayer = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
+        let divided = Self {
+            ingest: driftless_ingest::Settings { memory_max: percent(25), ..Default::default() },
+            replayer: driftless_replayer::Settings { memory_max: percent(35), ..replayer },
+            gateway: driftless_gateway::Settings { memory_max: percent(40), ..Default::default() },
+        };
+        divided.ingest.memory().context("ingest, which has a quarter of the memory")?;
+        divided.replayer.memory().context("the replayer, which has 35 % of the memory")?;
+        divided.gateway.memory().context("the gateway, which has 40 % of the memory")?;
+        Ok(divided)
+    }
+
+    /// The memory for connections, bytes: the services share one port.
+    pub fn connections(&self) -> usize {
+        let of = |divided: Result<Division, TooSmall>| divided.map_or(0, |divided| divided.of("connections"));
+        of(self.ingest.memory()) + of(self.replayer.memory()) + of(self.gateway.memory())
+    }
+}
 
 /// The running services.
 pub(super) struct Stack {
@@ -38,12 +72,17 @@ enum Ended {
 impl Stack {
     /// Starts the services. `front` is the shutdown signal of gateway and ingest; `back` is that of
     /// the replayer.
-    pub async fn start(site: &Site, origins: &Origins, front: &ShutdownSource, back: &ShutdownSource) -> Result<Self> {
+    pub async fn start(
+        site: &Site,
+        memory: Memory,
+        origins: &Origins,
+        front: &ShutdownSource,
+        back: &ShutdownSource,
+    ) -> Result<Self> {
         let (world, log) = (|| Arc::clone(&site.world), || Arc::clone(&site.opened.log));
-        let settings = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
-        let replayer = Replayer::start(settings, world(), log(), site.store.clone(), back.handle()).await?;
+        let replayer = Replayer::start(memory.replayer, world(), log(), site.store.clone(), back.handle()).await?;
         let gateway = Gateway::start(
-            driftless_gateway::Settings::default(),
+            memory.gateway,
             world(),
             log(),
             site.store.clone(),
@@ -52,8 +91,7 @@ impl Stack {
             front.handle(),
         )
         .await?;
-        let settings = driftless_ingest::Settings::default();
-        let ingest = Ingest::start(settings, world(), log(), site.verifier.clone(), front.handle()).await?;
+        let ingest = Ingest::start(memory.ingest, world(), log(), site.verifier.clone(), front.handle()).await?;
         let partitions = usize::try_from(site.world.spec().partitions).unwrap_or(usize::MAX);
         Ok(Self { partitions, replayer, gateway, ingest })
     }

@@ -17,9 +17,9 @@ use driftless_chunk::mutant::Mutant;
 use driftless_runtime_core::admission::Admission;
 use driftless_runtime_core::rate::{Bucket, Rates};
 use driftless_runtime_core::{Environment, Greeter, Identity, Outputs as SessionOutputs, Session};
-use driftless_schemas::close;
 use driftless_schemas::proto::{RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
+use driftless_schemas::{close, limits};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ pub enum Input<'a> {
     Frame(Bytes),
     /// A websocket message arrived that breaks the protocol; the text says how.
     Untrusted(&'a str),
+    /// A long message cannot be held, because those of all connections together take too much
+    /// memory. The string says so.
+    NoRoom(&'a str),
     /// The client showed at this time that it is alive: a ping or pong arrived, or the client took
     /// bytes.
     Heard(MonotonicMs),
@@ -91,6 +94,9 @@ impl Connection {
         match input {
             Input::Frame(bytes) => self.frame(bytes, now, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
+            Input::NoRoom(why) => {
+                out.session.end(close::OVERLOADED, close::come_again(why, limits::ROOM_WAIT_MS as u32));
+            }
             Input::Heard(at) => self.session.heard(at),
             Input::Tick => {
                 // A throttled socket is not read, so the client may have sent something. Count the

@@ -15,7 +15,7 @@ use driftless_chunk::world::World;
 use driftless_runtime_core::pool::Pool;
 use driftless_schemas::proto::event;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, Partition, format};
+use driftless_schemas::{ChunkId, Partition, format, limits};
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct Hub {
     loads: Pool,
     /// Approximate memory of all rings.
     ring_bytes: usize,
+    /// The bytes that are queued for all sockets together.
+    queued_bytes: usize,
     /// Chunks with records in their rings, in the order in which they are evicted.
     eviction_order: VecDeque<ChunkId>,
     /// Number of lagging chunks, summed over all sockets.
@@ -76,8 +78,8 @@ impl Hub {
 
     fn with(world: Arc<World>, settings: Settings, partitions: Vec<PartitionState>) -> Self {
         Self {
-            replicas: Pool::new(settings.replicas_bytes_max),
-            loads: Pool::new(settings.replicas_bytes_max),
+            replicas: Pool::new(settings.replicas_bytes_max.unwrap_or(limits::REPLICAS_BYTES_MAX)),
+            loads: Pool::new(settings.replicas_bytes_max.unwrap_or(limits::REPLICAS_BYTES_MAX)),
             world,
             settings,
             partitions,
@@ -87,6 +89,7 @@ impl Hub {
             turn_sockets: Vec::new(),
             watched: BTreeSet::new(),
             ring_bytes: 0,
+            queued_bytes: 0,
             eviction_order: VecDeque::new(),
             lagging: 0,
             now: MonotonicMs::default(),
@@ -159,6 +162,12 @@ impl Hub {
         self.ring_bytes
     }
 
+    /// The bytes that are queued for all sockets together.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
     /// Approximate memory of all replicas, and the room that loads in flight take, bytes.
     #[must_use]
     pub fn replica_bytes(&self) -> usize {
@@ -191,10 +200,21 @@ impl Hub {
     }
 
     fn send(&mut self, id: SocketId, frame: Bytes) {
-        if let Some(socket) = self.sockets.get_mut(&id)
-            && socket.send(frame)
-        {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let before = socket.queued_bytes;
+        if socket.send(frame) {
             self.turn_sockets.push(id);
+        }
+        self.queued_bytes += socket.queued_bytes - before;
+    }
+
+    /// The bytes that one socket may have queued now. While the queues of all sockets together are
+    /// full, it is so little that only clients which take their bytes get more.
+    fn queue_bytes_max(&self) -> usize {
+        let max = self.settings.socket_queue_bytes_max;
+        match self.queued_bytes > self.settings.output_bytes_max.unwrap_or(limits::OUTPUT_BYTES_MAX) {
+            true => max.min(limits::OUTPUT_FREE_BYTES),
+            false => max,
         }
     }
 

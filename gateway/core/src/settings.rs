@@ -17,12 +17,19 @@ pub struct Settings {
     /// closed, milliseconds (R12).
     pub behind_max_ms: u64,
     /// Limit on the approximate memory of all rings, bytes. A ring holds the recent records of one
-    /// chunk. Evicted records are read from the log again when they are needed.
-    pub rings_bytes_max: usize,
+    /// chunk. Evicted records are read from the log again when they are needed. Default: a share of
+    /// `memory_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rings_bytes_max: Option<usize>,
     /// Limit on the approximate memory of all replicas, bytes. Above three quarters of it, replicas
     /// without trackers are dropped at once. A Track for which there is no room waits, and is
-    /// rejected after some seconds.
-    pub replicas_bytes_max: usize,
+    /// rejected after some seconds. Default: a share of `memory_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas_bytes_max: Option<usize>,
+    /// Limit on the bytes that are queued for all sockets together. Above it, sockets with more
+    /// than a few KiB in their queue lag as if it were full (R9). Default: a share of `memory_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes_max: Option<usize>,
     /// Interval between the beacons for one socket, milliseconds. Only a chunk without a record in
     /// the last interval gets a beacon.
     pub beacon_interval_ms: u64,
@@ -52,8 +59,9 @@ impl Default for Settings {
             ring_kept: 64,
             hashes_kept: 64,
             behind_max_ms: 5_000,
-            rings_bytes_max: limits::RINGS_BYTES_MAX,
-            replicas_bytes_max: limits::REPLICAS_BYTES_MAX,
+            rings_bytes_max: None,
+            replicas_bytes_max: None,
+            output_bytes_max: None,
             beacon_interval_ms: 3_000,
             beacon_bytes_per_second: 1_024,
             socket_queue_bytes_max: limits::SOCKET_QUEUE_BYTES_MAX,

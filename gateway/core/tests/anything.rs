@@ -58,7 +58,7 @@ proptest! {
             ring_kept: kept,
             hashes_kept,
             idle_replica_ms,
-            rings_bytes_max,
+            rings_bytes_max: Some(rings_bytes_max),
             load_attempts_max: 3,
             partition_retry_max_ms: 1_000,
             beacon_interval_ms: 700,

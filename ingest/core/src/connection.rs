@@ -18,7 +18,7 @@ use bytes::Bytes;
 use driftless_runtime_core::{Environment, Identity, Outputs as SessionOutputs, Session};
 use driftless_schemas::proto::{self, RefusalCode, RejectCode, event, request};
 use driftless_schemas::time::{MonotonicMs, Now};
-use driftless_schemas::{ChunkId, Partition, Seq, close};
+use driftless_schemas::{ChunkId, Partition, Seq, close, limits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ pub enum Input<'a> {
     /// A message arrived that breaks the protocol, such as a text message or one that is too
     /// large. The string is the reason.
     Untrusted(&'a str),
+    /// A long message cannot be held, because those of all connections together take too much
+    /// memory. The string says so.
+    NoRoom(&'a str),
     /// The client showed that it is alive: it sent a websocket ping or pong, or received bytes that
     /// were queued for it.
     Heard,
@@ -122,6 +125,9 @@ impl Connection {
         match input {
             Input::Frame(bytes) => self.frame(bytes, now, environment, out),
             Input::Untrusted(why) => out.session.end(close::FRAME_UNTRUSTED, why),
+            Input::NoRoom(why) => {
+                out.session.end(close::OVERLOADED, close::come_again(why, limits::ROOM_WAIT_MS as u32));
+            }
             Input::Heard => self.session.heard(now.monotonic),
             Input::Acknowledged(token) => {
                 if let Some((chunk, seq)) = self.intake.in_flight.remove(&token) {

@@ -42,6 +42,9 @@ pub enum Input {
     CheckpointWritten(Result<(), String>),
     /// The answer to [`Output::AskCommandsEnd`]: the offset behind the last record of `commands`.
     CommandsEnd(Offset),
+    /// The new limit for the estimated memory of all chunks, bytes. The shell divides the memory of
+    /// a process among the partitions that it owns.
+    ChunksBytesMax(usize),
     /// Time has passed: the core retries loads, and begins the checks, snapshots and checkpoints
     /// that are due.
     Tick,

@@ -36,7 +36,7 @@ use driftless_chunk::world::World;
 use driftless_schemas::proto::{Fence, updates_record::Body};
 use driftless_schemas::stored::Checkpoint;
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{ChunkId, HistoryId, Offset, Partition};
+use driftless_schemas::{ChunkId, HistoryId, Offset, Partition, limits};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -89,6 +89,8 @@ pub struct PartitionCore {
     world: Arc<World>,
     partition: Partition,
     settings: Settings,
+    /// The limit for the estimated memory of all chunks, bytes.
+    chunks_bytes_max: usize,
     phase: Phase,
     recovery: Recovery,
     marks: Marks,
@@ -163,6 +165,7 @@ impl PartitionCore {
         let mut core = Self {
             world,
             partition,
+            chunks_bytes_max: settings.chunks_bytes_max.unwrap_or(limits::CHUNKS_BYTES_MAX),
             settings,
             phase: Phase::Recovering,
             recovery,
@@ -224,6 +227,7 @@ impl PartitionCore {
             Input::CheckpointWritten(Ok(())) => self.take_checkpoint_written(now),
             Input::CheckpointWritten(Err(reason)) => self.end(End::Index { reason }),
             Input::CommandsEnd(end) => self.take_commands_end(end),
+            Input::ChunksBytesMax(bytes) => self.chunks_bytes_max = bytes,
             Input::Tick => self.tick(now),
             Input::Drain => self.drain(),
             #[cfg(any(debug_assertions, feature = "mutants"))]
@@ -243,7 +247,7 @@ impl PartitionCore {
     pub fn wants_commands(&self) -> bool {
         // Commands that wait for a chunk which cannot be loaded do not count.
         let open = self.progress.open().saturating_sub(self.chunks.set_aside());
-        let has_room = !self.chunks.has_deferred() && self.chunks.bytes() <= self.settings.chunks_bytes_max;
+        let has_room = !self.chunks.has_deferred() && self.chunks.bytes() <= self.chunks_bytes_max;
         self.is_running() && self.mending.is_none() && open < self.settings.commands_in_flight_max && has_room
     }
 
@@ -334,7 +338,7 @@ impl PartitionCore {
             if is_due || self.is_checkpoint_urgent() {
                 self.begin_checkpoint(now);
             }
-            self.chunks.drop_cold(self.settings.chunks_bytes_max);
+            self.chunks.drop_cold(self.chunks_bytes_max);
             self.begin_loads();
         }
         self.begin_leaving(now);

@@ -19,8 +19,10 @@ pub struct Settings {
     pub checkpoint_interval_ms: u64,
     /// The limit for the estimated memory of all chunks, bytes. Above it, the least recently used
     /// clean chunks are dropped, and commands wait in the log. From three quarters of it on, chunks
-    /// are stored before they are due.
-    pub chunks_bytes_max: usize,
+    /// are stored before they are due. Each partition also has at most its share of `memory_max`.
+    /// Default: only that share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks_bytes_max: Option<usize>,
     /// The owner takes no more commands while this many wait for a chunk to load, or for the log to
     /// acknowledge their decision.
     pub commands_in_flight_max: usize,
@@ -43,7 +45,7 @@ impl Default for Settings {
             snapshot_min_interval_ms: 10_000,
             snapshots_in_flight_max: 32,
             checkpoint_interval_ms: 3_000,
-            chunks_bytes_max: 512 * 1024 * 1024,
+            chunks_bytes_max: None,
             commands_in_flight_max: 65_536,
             waiting_per_chunk_max: 4_096,
             accept_loss: false,

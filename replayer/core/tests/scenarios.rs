@@ -386,7 +386,7 @@ fn a_chunk_that_cannot_be_loaded_blocks_no_other_and_no_bound_passes_it() {
 fn the_memory_of_chunks_is_bounded_however_many_chunks_are_touched() {
     let settings =
         driftless_replayer_core::Settings { snapshot_max_age_ms: 600_000, snapshot_every: 1_000, ..settings() };
-    let budget = settings.chunks_bytes_max;
+    let budget = settings.chunks_bytes_max.unwrap();
     let mut scene = Scene::with(settings);
     for chunk in 0..4 {
         put(&mut scene, chunk, 1, 2);
@@ -427,8 +427,11 @@ fn the_memory_of_chunks_is_bounded_however_many_chunks_are_touched() {
 #[test]
 fn snapshots_that_wait_for_a_checkpoint_do_not_hold_up_the_next() {
     // Every durable object would cause a checkpoint if memory were short.
-    let settings =
-        driftless_replayer_core::Settings { checkpoint_interval_ms: 60_000, chunks_bytes_max: 100_000, ..settings() };
+    let settings = driftless_replayer_core::Settings {
+        checkpoint_interval_ms: 60_000,
+        chunks_bytes_max: Some(100_000),
+        ..settings()
+    };
     let mut scene = Scene::with(settings);
     for chunk in 0..4 {
         put(&mut scene, chunk, 1, 3);

@@ -7,7 +7,7 @@ use super::identity;
 use super::reading::Reading;
 use super::{LOADS_AT_FIRST, Outcome, Ownership, Purpose};
 use crate::beginning::Beginning;
-use crate::context::Context;
+use crate::context::{ChunksMemory, Context};
 use crate::dead_letters::Copies;
 use crate::publisher::OwnAck;
 use crate::report::Report;
@@ -87,7 +87,11 @@ pub(super) async fn claim(
         Purpose::Mend { .. } => core.without_commands(context.to_mend(partition)),
     };
     context.watchdog.look_after(partition, &core.working());
+    let memory = ChunksMemory::join(&context);
     let ownership = Ownership {
+        memory,
+        // The first tick tells the core its limit.
+        chunks_bytes_max: 0,
         context,
         partition,
         purpose,

@@ -58,7 +58,7 @@ pub fn settings(member: &str) -> Settings {
         snapshot_max_age_ms: 300,
         snapshot_min_interval_ms: 50,
         checkpoint_interval_ms: 60,
-        chunks_bytes_max: 4_000,
+        chunks_bytes_max: Some(4_000),
         load_retry_ms: 50,
         ..CoreSettings::default()
     };

@@ -16,6 +16,7 @@ mod outputs;
 pub use outputs::{Close, Outputs};
 pub mod admission;
 pub mod ids;
+pub mod memory;
 pub mod places;
 pub mod pool;
 pub mod rate;

@@ -26,6 +26,9 @@ use std::sync::Arc;
 /// The largest record of Driftless's topics, in bytes.
 const RECORD_BYTES_MAX: u32 = driftless_schemas::limits::RECORD_BYTES_MAX as u32;
 
+/// The default limit on the records that a reader has fetched and not passed on, bytes.
+const FETCHED_BYTES_MAX: usize = 16 << 20;
+
 /// The settings of a log on Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,6 +54,9 @@ pub struct KafkaSettings {
     /// Limits on the records that a producer holds in memory.
     #[serde(skip)]
     pub queue: QueueLimits,
+    /// The limit on the records that each reader has fetched and not passed on, bytes.
+    #[serde(skip)]
+    pub fetched_bytes_max: usize,
     /// The largest record, and the largest batch of records, that a producer sends, in bytes. New
     /// topics are created to accept that size.
     pub message_bytes_max: u32,
@@ -74,6 +80,7 @@ impl Default for KafkaSettings {
             producer_in_flight: 5,
             producer_linger_ms: 0,
             queue: QueueLimits::default(),
+            fetched_bytes_max: FETCHED_BYTES_MAX,
             message_bytes_max: RECORD_BYTES_MAX,
             request_timeout_ms: 10_000,
             session_timeout_ms: 6_000,

@@ -27,8 +27,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The size of the block cache that all databases of a process share.
+/// The size of the block cache that all databases of a process share, unless
+/// [`Indexes::with_memory`] says another one.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The size of a table of new entries at which SlateDB stores it. SlateDB's own default is 64 MiB,
+/// and an owner would hold so much for each partition.
+const TABLE_BYTES: usize = 4 * 1024 * 1024;
+/// The bytes of tables that are not stored yet, above which a write waits.
+const UNFLUSHED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const MANIFEST_POLL: Duration = Duration::from_secs(10);
 const STORE_RETRIES: u32 = 8;
 /// A part of the error text by which SlateDB 0.18 reports a lost race of two owners. The kind of
@@ -115,9 +121,13 @@ impl Indexes {
     /// Creates access to the databases of one generation of a world. Opens none of them yet.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, generation: u32) -> Self {
-        let options = MokaCacheOptions { max_capacity: CACHE_BYTES, ..MokaCacheOptions::default() };
-        let cache = Arc::new(MokaCache::new_with_opts(options));
-        Self { store, generation, cache, opened: Arc::default(), correction_ms: 0 }
+        Self { store, generation, cache: cache(CACHE_BYTES), opened: Arc::default(), correction_ms: 0 }
+    }
+
+    /// Limits the memory of the block cache that all databases of the process share, in bytes.
+    #[must_use]
+    pub fn with_memory(self, bytes: usize) -> Self {
+        Self { cache: cache(bytes as u64), ..self }
     }
 
     /// Creates access to the databases of one generation of a world, which then use the store's
@@ -218,6 +228,8 @@ impl Indexes {
             manifest_poll_interval: MANIFEST_POLL,
             object_store_max_retries: Some(STORE_RETRIES),
             garbage_collector_options: None,
+            l0_sst_size_bytes: TABLE_BYTES,
+            max_unflushed_bytes: UNFLUSHED_BYTES_MAX,
             ..Settings::default()
         };
         Db::builder(storage::index(self.generation, partition), Arc::clone(&self.store))
@@ -264,6 +276,7 @@ impl Indexes {
         let options = DbReaderOptions {
             manifest_poll_interval: MANIFEST_POLL,
             object_store_max_retries: Some(STORE_RETRIES),
+            max_memtable_bytes: TABLE_BYTES as u64,
             ..DbReaderOptions::default()
         };
         let reader = DbReader::builder(path, Arc::clone(&self.store))
@@ -301,6 +314,10 @@ impl Indexes {
     fn cache_id(&self) -> u64 {
         self.opened.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+fn cache(bytes: u64) -> Arc<dyn DbCache> {
+    Arc::new(MokaCache::new_with_opts(MokaCacheOptions { max_capacity: bytes, ..MokaCacheOptions::default() }))
 }
 
 fn collecting() -> GarbageCollectorOptions {

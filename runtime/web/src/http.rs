@@ -21,6 +21,7 @@ pub use problem::{Problem, recover};
 pub use server::{ConnectionPermit, PeerAddr, ServerOptions, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use driftless_runtime_core::pool::{Charge, Pool};
 use driftless_schemas::limits;
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
@@ -134,27 +135,47 @@ fn token_of(headers: &HeaderMap, query: &str) -> Option<String> {
 /// [`Problem`]. Unlike warp's own filter, this one does not require a Content-Length, which `curl
 /// -X POST` does not send.
 ///
+/// What is held of a body counts against `pool`; without room the answer is 503.
+///
 /// If `check` refuses the token, no byte of the body is held: the bytes are read and dropped, so
 /// that the client can read the response.
 pub fn body_for<T: Send>(
     bytes_max: usize,
+    pool: Pool,
     check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
-) -> impl Filter<Extract = (T, Bytes), Error = Rejection> + Clone {
-    body_within(bytes_max, Duration::from_millis(limits::BODY_TIMEOUT_MS), check)
+) -> impl Filter<Extract = (T, Body), Error = Rejection> + Clone {
+    body_within(bytes_max, pool, Duration::from_millis(limits::BODY_TIMEOUT_MS), check)
+}
+
+/// A whole body, which counts against a budget until it is dropped.
+#[derive(Debug)]
+pub struct Body {
+    bytes: Bytes,
+    _charge: Charge,
+}
+
+impl std::ops::Deref for Body {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 fn body_within<T: Send>(
     bytes_max: usize,
+    pool: Pool,
     within: Duration,
     check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
-) -> impl Filter<Extract = (T, Bytes), Error = Rejection> + Clone {
+) -> impl Filter<Extract = (T, Body), Error = Rejection> + Clone {
     token()
         .and(warp::body::stream())
         .and_then(move |token, stream| {
-            let checked = check(token);
+            let (checked, charge) = (check(token), pool.charge());
+            let pool = pool.clone();
             async move {
                 let held_max = if checked.is_ok() { bytes_max } else { 0 };
-                let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max)).await;
+                let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max, (pool, charge))).await;
                 let read = read.unwrap_or_else(|_| Err(body_timeout(within)));
                 Ok::<_, Rejection>((checked?, read?))
             }
@@ -176,13 +197,21 @@ async fn read_body<B: Buf>(
     stream: impl Stream<Item = Result<B, warp::Error>>,
     held_max: usize,
     bytes_max: usize,
-) -> Result<Bytes, Problem> {
+    (pool, mut charge): (Pool, Charge),
+) -> Result<Body, Problem> {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut bytes) = (BytesMut::new(), 0);
     while let Some(part) = stream.next().await {
         let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
         bytes += part.remaining();
         if bytes <= held_max {
+            if bytes > limits::INPUT_FREE_BYTES {
+                let more = bytes - charge.bytes();
+                if !pool.has_room(more) {
+                    return Err(no_room_for_body());
+                }
+                charge.set(bytes);
+            }
             body.put(part);
         } else if bytes > bytes_max.saturating_mul(limits::BODY_EXCESS_MAX) {
             break;
@@ -194,7 +223,15 @@ async fn read_body<B: Buf>(
         let detail = format!("the body is larger than {bytes_max} bytes, the limit of this path");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
-    Ok(body.freeze())
+    Ok(Body { bytes: body.freeze(), _charge: charge })
+}
+
+fn no_room_for_body() -> Problem {
+    let detail = "too many long requests are on their way: send this one again later";
+    // The rest of the body is not read.
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+        .with_retry_after_ms(limits::ROOM_WAIT_MS as u32)
+        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {

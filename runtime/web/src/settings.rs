@@ -89,6 +89,34 @@ impl Http {
         }
     }
 
+    /// Limits the connections to those for which there is memory. Call this before
+    /// [`Self::server_options`].
+    ///
+    /// # Errors
+    /// [`SettingError`] if `connections_max` names more.
+    pub fn fit_into(&mut self, bytes: usize) -> Result<(), SettingError> {
+        let each = if self.tls.is_some() { limits::TLS_CONNECTION_BYTES } else { limits::CONNECTION_BYTES };
+        let room = bytes / each;
+        if self.connections_max > room {
+            let problem = format!(
+                "{} connections take {} MiB ({} KiB each), and the memory for connections is {} MiB: raise memory_max \
+                 (--memory-max), or allow at most {room} connections",
+                self.connections_max,
+                self.connections_max.saturating_mul(each) >> 20,
+                each >> 10,
+                bytes >> 20
+            );
+            let value = self.connections_max.to_string();
+            return Err(SettingError { key: "connections_max".into(), value, problem });
+        }
+        if self.connections_max == 0
+            && let Ok(connections) = descriptors::connections(0, self.descriptors(), descriptors::raise())
+        {
+            self.connections_max = connections.min(room);
+        }
+        Ok(())
+    }
+
     /// The number of file descriptors of a connection. With TLS there is a pair of sockets between
     /// the connection and the service.
     fn descriptors(&self) -> usize {

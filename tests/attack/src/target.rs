@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 /// have an effect.
 const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=debug,driftless_replayer=debug,\
                    driftless_runtime=debug,driftless_auth=debug,driftless_web=debug,driftless_log=debug,driftless_store=debug,hyper=debug";
+/// The memory that the attacked process may take, bytes (`--memory-max`).
+pub const MEMORY_MAX: u64 = 256 << 20;
 const START_WITHIN: Duration = Duration::from_secs(90);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
@@ -69,7 +71,8 @@ impl Target {
             &path("key.pem").display().to_string(),
         ]
         .map(str::to_owned);
-        let mut dev = start(program, &folder, "dev", &deny)?;
+        let memory = ["--memory-max".to_owned(), MEMORY_MAX.to_string()];
+        let mut dev = start(program, &folder, "dev", &[&deny[..], &memory].concat())?;
         let mut encrypted = start(program, &folder, "tls", &tls)?;
         let address = ready(&mut dev).await?;
         let tls_address = ready(&mut encrypted).await?;
@@ -141,11 +144,11 @@ impl Target {
         Ok(std::fs::read(self.folder.path().join("dev.log"))?)
     }
 
-    /// The resident memory of the attacked process, in bytes; 0 if the system does not report it.
+    /// The anonymous memory of the attacked process, in bytes; 0 if the system does not report it.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let pid = self.dev.lock().unwrap_or_else(PoisonError::into_inner).pid();
-        status_bytes(&format!("/proc/{pid}/status"), "VmRSS:")
+        status_bytes(&format!("/proc/{pid}/status"), "RssAnon:")
     }
 
     /// Asserts that the attacked process still runs.

@@ -36,7 +36,7 @@ fn settings(is_small: bool) -> Settings {
         snapshot_min_interval_ms: 200,
         snapshots_in_flight_max: 2,
         checkpoint_interval_ms: 400,
-        chunks_bytes_max: if is_small { 2_600 } else { 50_000 },
+        chunks_bytes_max: Some(if is_small { 2_600 } else { 50_000 }),
         commands_in_flight_max: 48,
         waiting_per_chunk_max: 5,
         load_retry_ms: 200,

@@ -16,7 +16,7 @@ use driftless_schemas::proto::{
     self, Decisions, Have, Lagging, Outcome, Outcomes, UpdatesRecord, event, mark, outcome, updates_record::Body,
 };
 use driftless_schemas::stored::StoredRef;
-use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format};
+use driftless_schemas::{ChunkId, Offset, Partition, WriterId, format, limits};
 use std::collections::hash_map::Entry;
 
 /// Updates of one chunk in one turn, to be sent to its trackers.
@@ -188,8 +188,8 @@ impl Hub {
     pub(super) fn send_updates(&mut self, id: &ChunkId, updates: TurnUpdates) {
         let Some(chunk) = self.chunks.get(id) else { return };
         let all = updates.joined();
-        let max = self.settings.socket_queue_bytes_max;
-        let mut slow = Vec::new();
+        let max = self.queue_bytes_max();
+        let (mut slow, mut queued) = (Vec::new(), 0);
         for socket_id in &chunk.trackers {
             let Some(socket) = self.sockets.get_mut(socket_id) else { continue };
             if !socket.lagging.is_empty() && socket.lagging.contains_key(id) {
@@ -207,10 +207,13 @@ impl Hub {
                 continue;
             }
             let frame = if is_author { updates.joined_for(socket.joined.writer) } else { all.clone() };
+            let before = socket.queued_bytes;
             if socket.send(frame) {
                 self.turn_sockets.push(*socket_id);
             }
+            queued += socket.queued_bytes - before;
         }
+        self.queued_bytes += queued;
         for socket_id in slow {
             self.begin_lagging(socket_id, id, updates.before.clone());
         }
@@ -240,13 +243,15 @@ impl Hub {
     /// and answers more Tracks, as far as the socket's queue has room.
     pub(super) fn take_written(&mut self, id: SocketId, bytes: usize) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
-        socket.queued_bytes = socket.queued_bytes.saturating_sub(bytes);
+        let written = bytes.min(socket.queued_bytes);
+        socket.queued_bytes -= written;
+        self.queued_bytes -= written;
         let is_idle = socket.lagging.is_empty() && socket.next_answer().is_none();
-        if is_idle || socket.queued_bytes > self.settings.socket_queue_bytes_max / 4 {
+        if is_idle || socket.queued_bytes > self.queue_bytes_max() / 4 {
             return;
         }
         // Fill the queue up to its limit; the other chunks wait until the queue has drained again.
-        let max = self.settings.socket_queue_bytes_max;
+        let max = self.queue_bytes_max();
         while let Some(socket) = self.sockets.get_mut(&id).filter(|socket| socket.queued_bytes <= max)
             && let Some((chunk, lag)) = socket.next_lagging()
         {
@@ -304,7 +309,7 @@ impl Hub {
     /// that resume then get a whole state instead of updates. The second round drops all records,
     /// which the gateway must read from the log again when a client tracks the chunk.
     pub(super) fn evict(&mut self) {
-        let max = self.settings.rings_bytes_max;
+        let max = self.settings.rings_bytes_max.unwrap_or(limits::RINGS_BYTES_MAX);
         if self.ring_bytes <= max {
             return;
         }

@@ -99,8 +99,9 @@ impl Hub {
     /// that is still loading blocks the answers behind it. A chunk that failed to load, or whose
     /// replica is older than the client's state, does not.
     pub(super) fn answer_in_order(&mut self, socket_id: SocketId) {
-        while let Some(socket) = self.sockets.get_mut(&socket_id)
-            && socket.queued_bytes <= self.settings.socket_queue_bytes_max / 4
+        while let room = self.queue_bytes_max() / 4
+            && let Some(socket) = self.sockets.get_mut(&socket_id)
+            && socket.queued_bytes <= room
             && let Some(id) = socket.next_answer().cloned()
         {
             let Some(chunk) = self.chunks.get_mut(&id) else { return socket.dequeue_answer(&id) };
@@ -177,7 +178,7 @@ impl Hub {
     /// Answers a Track or Refresh now. If the socket's queue is full, marks the chunk as lagging
     /// instead; the answer then follows once the queue has drained.
     fn answer_or_lag(&mut self, socket_id: SocketId, id: &ChunkId, have: Option<Have>) {
-        let max = self.settings.socket_queue_bytes_max;
+        let max = self.queue_bytes_max();
         match self.sockets.get(&socket_id).is_some_and(|socket| socket.queued_bytes > max) {
             true => self.begin_lagging(socket_id, id, have),
             false => self.answer_track(socket_id, id, have.as_ref()),
@@ -253,7 +254,7 @@ impl Hub {
             // it misses.
             return;
         };
-        let is_full = socket.queued_bytes > self.settings.socket_queue_bytes_max;
+        let is_full = socket.queued_bytes > self.queue_bytes_max();
         let Some(chunk) = self.chunks.get_mut(&id) else { return };
         let Some((version, _)) = chunk.newest() else { return };
         match chunk.ring.frames_after(Version(refresh.version), version) {
@@ -284,6 +285,7 @@ impl Hub {
 
     pub(super) fn leave(&mut self, socket_id: SocketId) {
         let Some(socket) = self.sockets.remove(&socket_id) else { return };
+        self.queued_bytes -= socket.queued_bytes;
         for lag in socket.lagging.into_values() {
             self.end_lagging(Some(lag));
         }

@@ -3,6 +3,7 @@
 use super::{C, all, log};
 use driftless_gateway_core::Settings;
 use driftless_scenes::gateway::*;
+use driftless_schemas::limits;
 
 /// Settings with a short queue for each socket.
 fn narrow() -> Settings {
@@ -28,6 +29,32 @@ fn r9_a_slow_socket_lags_and_catches_up_without_a_gap() {
     assert_eq!(got[lagging + 2..], missed, "updates from the client's state when the chunk began to lag");
     assert_eq!(gateway.held(slow, C).known.len(), 8, "also the outcome of the command discarded meanwhile");
     assert_eq!(gateway.held(slow, C).version(), Some(7));
+}
+
+/// Many sockets that take nothing share one budget. A socket that takes its bytes is served.
+#[test]
+fn r9_queues_of_all_sockets_together_have_a_budget() {
+    let (mut log, mut owner) = log(1);
+    let budget = 8 * 40_000;
+    assert!(budget / 8 > limits::OUTPUT_FREE_BYTES);
+    let set = Settings { socket_queue_bytes_max: 1 << 20, output_bytes_max: Some(budget), ..settings() };
+    let mut gateway = all(&log, set);
+    let slow: Vec<_> = (0..8).map(|i| gateway.tracker(&log, writer(10 + i), C)).collect();
+    let quick = gateway.tracker(&log, writer(2), C);
+    let text = "x".repeat(1_000);
+    for i in 0..100 {
+        write(&mut log, &mut owner, C, writer(1), &[&format!("{i}{text}")]);
+        gateway.read(&log, usize::MAX);
+        assert_eq!(gateway.got(&log, quick), [format!("updates {}-{}", i + 2, i + 2)]);
+    }
+    let most = budget + 18 * text.len();
+    assert!(gateway.hub.queued_bytes() <= most, "{} of {most}", gateway.hub.queued_bytes());
+    assert!(gateway.hub.lagging() > 0);
+    for socket in slow {
+        gateway.got(&log, socket);
+        assert_eq!(gateway.held(socket, C).version(), Some(101));
+    }
+    assert_eq!((gateway.hub.queued_bytes(), gateway.hub.lagging()), (0, 0));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn r5_evicted_records_are_read_again_when_they_are_needed() {
     for i in 0..50 {
         write(&mut log, &mut owner, "tape/2", writer(1), &[&format!("other {i}")]);
     }
-    let set = Settings { rings_bytes_max: 10_000, ..settings() };
+    let set = Settings { rings_bytes_max: Some(10_000), ..settings() };
     let mut gateway = all(&log, set);
     assert!(gateway.hub.ring_bytes() <= 10_000, "{}", gateway.hub.ring_bytes());
     let socket = gateway.join(writer(2));
@@ -30,7 +30,7 @@ fn r5_evicted_records_are_read_again_when_they_are_needed() {
     log.command(C, writer(3), "contested");
     zombie.decide(&mut log, C, 9, false);
     owner.decide(&mut log, C, 9, false);
-    let mut gateway = all(&log, Settings { rings_bytes_max: 0, ..settings() });
+    let mut gateway = all(&log, Settings { rings_bytes_max: Some(0), ..settings() });
     let socket = gateway.join(writer(2));
     gateway.request(socket, track(C, None));
     gateway.load(&log);
@@ -42,7 +42,7 @@ fn r5_evicted_records_are_read_again_when_they_are_needed() {
 #[test]
 fn r12_records_of_another_log_are_not_taken_for_the_evicted_ones() {
     let (log, _) = log(50);
-    let mut gateway = all(&log, Settings { rings_bytes_max: 0, ..settings() });
+    let mut gateway = all(&log, Settings { rings_bytes_max: Some(0), ..settings() });
     let mut other = Log::new();
     let mut owner = other.owner();
     for _ in 0..80 {
@@ -63,7 +63,7 @@ fn r12_records_of_another_log_are_not_taken_for_the_evicted_ones() {
 #[test]
 fn a_client_that_resumes_from_an_evicted_version_gets_a_chunk() {
     let (log, _) = log(50);
-    let set = Settings { rings_bytes_max: 4_000, ring_kept: 2, ..settings() };
+    let set = Settings { rings_bytes_max: Some(4_000), ring_kept: 2, ..settings() };
     let mut gateway = all(&log, set);
     gateway.tracker(&log, writer(2), C);
     let socket = gateway.join(writer(3));
@@ -83,7 +83,7 @@ fn the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected() {
         write(&mut log, &mut owner, chunk, writer(1), &["a text"]);
     }
     let most = 4_000;
-    let mut gateway = all(&log, Settings { replicas_bytes_max: most, ..settings() });
+    let mut gateway = all(&log, Settings { replicas_bytes_max: Some(most), ..settings() });
     let socket = gateway.join(writer(2));
     chunks.iter().for_each(|chunk| gateway.request(socket, track(chunk, None)));
     for _ in 0..12 {

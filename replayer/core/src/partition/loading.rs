@@ -32,7 +32,7 @@ impl PartitionCore {
 
     /// Begins the loads for which the budget has room.
     pub(super) fn begin_loads(&mut self) {
-        let begun = self.chunks.begin_loads(self.settings.chunks_bytes_max);
+        let begun = self.chunks.begin_loads(self.chunks_bytes_max);
         self.outputs.extend(begun.into_iter().map(Output::Load));
     }
 

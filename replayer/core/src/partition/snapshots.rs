@@ -26,7 +26,7 @@ impl PartitionCore {
     }
 
     fn is_pressed(&self) -> bool {
-        self.chunks.is_pressed(self.settings.chunks_bytes_max)
+        self.chunks.is_pressed(self.chunks_bytes_max)
     }
 
     pub(super) fn begin_snapshots(&mut self, now: MonotonicMs) {

@@ -2,7 +2,7 @@
 //! Driftless depends on, and the forwarding of their log lines to `tracing`.
 
 use super::super::{Delivery, Error};
-use super::KafkaSettings;
+use super::{KafkaSettings, RECORD_BYTES_MAX};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -30,6 +30,9 @@ const RESERVED_PROPERTIES: [&str; 16] = [
     "group.id",
     "group.instance.id",
 ];
+
+/// The largest answer of a broker to a fetch, bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 fn base(settings: &KafkaSettings, more: &BTreeMap<String, String>) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::new();
@@ -63,7 +66,10 @@ pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, 
     // The broker answers a fetch as soon as it has a record. Without a record it answers after this
     // time, and a newly assigned partition waits for that answer to the fetch in flight.
     config.set("fetch.wait.max.ms", "50");
-    config.set("queued.max.messages.kbytes", "16384");
+    config.set("queued.max.messages.kbytes", (settings.fetched_bytes_max >> 10).max(1).to_string());
+    // One answer of a broker. The default of 50 MiB would not count against the limit above.
+    let answer_max = settings.fetched_bytes_max.clamp(RECORD_BYTES_MAX as usize, ANSWER_BYTES_MAX);
+    config.set("fetch.max.bytes", answer_max.to_string());
     let more = base(settings, &settings.consumer_properties)?;
     config.log_level = more.log_level;
     config.extend(entries(&more));

@@ -223,8 +223,9 @@ async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_times_out() {
     let within = Duration::from_millis(50);
-    let echo = |(), body: Bytes| bytes_response(StatusCode::OK, "text/plain", body);
-    let routes = warp::path!("echo").and(warp::post()).and(body_within(64, within, |_| Ok(()))).map(echo);
+    let echo = |(), body: Body| bytes_response(StatusCode::OK, "text/plain", body.clone());
+    let room = Pool::new(1 << 20);
+    let routes = warp::path!("echo").and(warp::post()).and(body_within(64, room, within, |_| Ok(()))).map(echo);
     let (address, shutdown, _) = start(routes.boxed()).await;
     // The client keeps the connections open; the server closes them.
     for sent in ["", "half"] {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 /// Serves until the peer disconnects or sends anything but a binary message.
 pub(crate) async fn echo(stream: Stream, begun: Bytes) {
-    let (mut reader, mut output, mut inbox) = (Reader::default(), SendQueue::default(), Vec::new());
+    let (mut reader, mut output, mut inbox) =
+        (Reader::new(&driftless_runtime_core::pool::Pool::new(1 << 30)), SendQueue::default(), Vec::new());
     reader.greeted();
     reader.feed(&begun, &mut |message| inbox.push(message)).unwrap();
     loop {

@@ -4,6 +4,7 @@
 //! thousand sockets, permanent read buffers would take most of the memory.
 
 use bytes::Bytes;
+use driftless_runtime_core::pool::{Charge, Pool};
 use driftless_schemas::limits;
 use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
@@ -56,6 +57,9 @@ pub enum InboundError {
         /// The limit.
         max: usize,
     },
+    /// The memory for incomplete messages of all connections is full.
+    #[error("too many long messages are on their way")]
+    NoRoom,
     /// The bytes violate RFC 6455.
     #[error("{0} (RFC 6455)")]
     Protocol(&'static str),
@@ -70,6 +74,9 @@ pub struct Reader {
     partial: Vec<u8>,
     /// The fragments of an incomplete message.
     message: Option<Fragments>,
+    /// The budget for incomplete messages of all connections, and what this reader has taken of it.
+    pool: Pool,
+    charge: Charge,
     /// True after an error or a close frame: all further bytes are ignored.
     is_over: bool,
 }
@@ -80,13 +87,21 @@ struct Fragments {
     bytes: Vec<u8>,
 }
 
-impl Default for Reader {
-    fn default() -> Self {
-        Self { bytes_max: limits::BEFORE_HELLO_BYTES_MAX, partial: Vec::new(), message: None, is_over: false }
-    }
-}
-
 impl Reader {
+    /// A reader of a new connection. What it holds of an incomplete message counts against `pool`
+    /// once it is more than [`limits::INPUT_FREE_BYTES`].
+    #[must_use]
+    pub fn new(pool: &Pool) -> Self {
+        Self {
+            bytes_max: limits::BEFORE_HELLO_BYTES_MAX,
+            partial: Vec::new(),
+            message: None,
+            pool: pool.clone(),
+            charge: pool.charge(),
+            is_over: false,
+        }
+    }
+
     /// Raises the limit on the length of a message to that of a client which has said Hello.
     pub fn greeted(&mut self) {
         self.bytes_max = limits::CLIENT_FRAME_BYTES_MAX;
@@ -122,6 +137,21 @@ impl Reader {
                 self.partial = held;
             }
         }
+        self.take_room()
+    }
+
+    /// Counts what is held of an incomplete message. If there is no room for it, it is dropped.
+    fn take_room(&mut self) -> Result<(), InboundError> {
+        let held = self.held_bytes();
+        let counted = if held > limits::INPUT_FREE_BYTES { held } else { 0 };
+        let more = counted.saturating_sub(self.charge.bytes());
+        if more > 0 && !self.pool.has_room(more) {
+            self.is_over = true;
+            (self.partial, self.message) = (Vec::new(), None);
+            self.charge.set(0);
+            return Err(InboundError::NoRoom);
+        }
+        self.charge.set(counted);
         Ok(())
     }
 
@@ -251,7 +281,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], step: usize) -> (Vec<Inbound>, Result<(), InboundError>) {
-        let (mut reader, mut messages) = (Reader::default(), Vec::new());
+        let (mut reader, mut messages) = (Reader::new(&Pool::new(1 << 30)), Vec::new());
         reader.greeted();
         for part in bytes.chunks(step) {
             if let Err(e) = reader.feed(part, &mut |message| messages.push(message)) {
@@ -319,21 +349,43 @@ mod tests {
     #[test]
     fn a_client_that_has_not_said_hello_may_send_little() {
         let long = binary(true, &vec![0; limits::BEFORE_HELLO_BYTES_MAX + 1]);
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(&Pool::new(1 << 30));
         // The header is enough to refuse the message.
         let refused = reader.feed(&long[..14], &mut |_| {}).unwrap_err();
         assert!(refused.to_string().ends_with("the limit is 32768 before Hello"), "{refused}");
-        let mut reader = Reader::default();
+        let mut reader = Reader::new(&Pool::new(1 << 30));
         reader.greeted();
         let mut count = 0;
         reader.feed(&long, &mut |_| count += 1).unwrap();
         assert_eq!((count, reader.held_bytes()), (1, 0));
     }
 
+    #[test]
+    fn incomplete_messages_of_all_connections_have_one_budget() {
+        let pool = Pool::new(100_000);
+        let half = binary(true, &[7; 70_000]);
+        let open = |bytes: usize| {
+            let mut reader = Reader::new(&pool);
+            reader.greeted();
+            reader.feed(&half[..bytes], &mut |_| panic!("it is incomplete")).map(|()| reader)
+        };
+        let small = open(limits::INPUT_FREE_BYTES).unwrap();
+        assert_eq!(pool.used(), 0, "ordinary messages need no room");
+        let first = open(60_000).unwrap();
+        assert_eq!(open(60_000).unwrap_err(), InboundError::NoRoom);
+        assert_eq!(pool.used(), 60_000, "the refused one holds nothing");
+        drop(first);
+        let mut second = open(60_000).unwrap();
+        let mut count = 0;
+        second.feed(&half[60_000..], &mut |_| count += 1).unwrap();
+        assert_eq!((count, pool.used()), (1, 0));
+        drop(small);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic_and_no_more_bytes_are_held_than_arrived(bytes: Vec<u8>, step in 1usize..20) {
-            let mut reader = Reader::default();
+            let mut reader = Reader::new(&Pool::new(1 << 30));
             for part in bytes.chunks(step) {
                 if reader.feed(part, &mut |_| {}).is_err() {
                     prop_assert!(reader.partial.is_empty());

@@ -3,6 +3,7 @@
 
 use super::Scene;
 use crate::honest::Honest;
+use crate::target::MEMORY_MAX;
 use crate::wire::{Socket, connect_from, frame};
 use anyhow::{Context as _, Result, ensure};
 use driftless_e2e_tests::raw::hello;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout};
 /// How long a flood lasts.
 const LENGTH: Duration = Duration::from_secs(3);
 /// The limit on the memory that a flood may cost the attacked process, in bytes.
-const MEMORY_MAX: u64 = 64 << 20;
+const GROWTH_MAX: u64 = 64 << 20;
 /// The address of the attacker, another one than that of the honest client.
 const MALLORY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
@@ -32,7 +33,8 @@ struct Meanwhile {
 /// process.
 ///
 /// # Errors
-/// If an edit is late, or the process takes more than [`MEMORY_MAX`].
+/// If an edit is late, or the process takes more than [`GROWTH_MAX`], or
+/// [`MEMORY_MAX`] in all.
 async fn meanwhile<T>(scene: &Scene, attack: impl Future<Output = Result<T>>) -> Result<(T, Meanwhile)> {
     let before = scene.target.memory();
     let is_over = AtomicBool::new(false);
@@ -54,7 +56,8 @@ async fn meanwhile<T>(scene: &Scene, attack: impl Future<Output = Result<T>>) ->
     let (done, editing) = tokio::join!(attack, editing);
     let (done, (edits, slowest, most)) = (done?, editing?);
     let grown = most.saturating_sub(before);
-    ensure!(grown <= MEMORY_MAX, "the process took {} MiB more", grown >> 20);
+    ensure!(grown <= GROWTH_MAX, "the process took {} MiB more", grown >> 20);
+    ensure!(most <= MEMORY_MAX, "the process took {} MiB", most >> 20);
     Ok((done, Meanwhile { edits, slowest, grown }))
 }
 

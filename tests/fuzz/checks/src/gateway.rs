@@ -48,7 +48,7 @@ fn settings(script: &mut Reader<'_>) -> Settings {
         ring_kept: script.pick(&[0, 2, 64]),
         hashes_kept: script.pick(&[1, 3, 64]),
         idle_replica_ms: script.pick(&[100, 30_000]),
-        rings_bytes_max: script.pick(&[0, 1 << 30, 4_000]),
+        rings_bytes_max: Some(script.pick(&[0, 1 << 30, 4_000])),
         load_attempts_max: 3,
         partition_retry_max_ms: 1_000,
         beacon_interval_ms: 700,
@@ -65,11 +65,14 @@ fn with_valid_peers(script: &mut Reader<'_>) {
             break;
         }
         run.step(step(script));
+        let mut queued = 0;
         for (socket, client) in &run.gateway.clients {
             let waits: usize = client.pipe.iter().flatten().map(Bytes::len).sum();
             let largest = run.log.records.iter().map(Bytes::len).max().unwrap_or(0);
             assert!(waits <= limit + largest + OVER_MAX, "{waits} bytes wait for {socket:?}");
+            queued += waits;
         }
+        assert_eq!(run.gateway.hub.queued_bytes(), queued, "the hub's account of all queues");
     }
     run.rest();
 }

@@ -56,7 +56,7 @@ pub fn settings() -> Settings {
         snapshot_min_interval_ms: 150,
         snapshots_in_flight_max: 2,
         checkpoint_interval_ms: 200,
-        chunks_bytes_max: 1_400,
+        chunks_bytes_max: Some(1_400),
         commands_in_flight_max: 12,
         load_retry_ms: 100,
         ..Settings::default()
