@@ -3,6 +3,8 @@ export interface Ready {
   ingest_ws: string;
   gateway_ws: string;
   token: string;
+  /** The audience that tokens must name. */
+  audience: string;
 }
 
 export interface Rights {

@@ -72,7 +72,8 @@ export class Dev {
     const key = readFileSync(join(this.folder, "data/dev.key"), "utf8").trim();
     const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
     const now = Math.floor(Date.now() / 1000);
-    const claims = { sub, iat: now, exp: now + seconds, jti: randomUUID(), driftless: { read, write } };
+    const times = { iat: now, exp: now + seconds };
+    const claims = { sub, aud: this.ready.audience, ...times, jti: randomUUID(), driftless: { read, write } };
     const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
     return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
   }

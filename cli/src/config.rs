@@ -136,7 +136,7 @@ impl TlsArgs {
     }
 }
 
-/// The flags that name the key and the deny list for tokens.
+/// The flags that say which tokens are valid: the key, the deny list and the audience.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KeyArgs {
     /// The key that verifies tokens: a secret (HS256), a PEM public key, or a JWKS. `driftless
@@ -147,6 +147,10 @@ pub(crate) struct KeyArgs {
     /// <id>`. Key file and deny file may change while the service runs.
     #[arg(long, value_name = "FILE", env = "DRIFTLESS_DENY_FILE")]
     deny_file: Option<PathBuf>,
+    /// Accept only tokens whose `aud` names this audience [default: `aud` is not checked].
+    /// `driftless init` suggests one.
+    #[arg(long, value_name = "NAME", env = "DRIFTLESS_AUDIENCE")]
+    audience: Option<String>,
 }
 
 impl KeyArgs {
@@ -164,6 +168,9 @@ impl KeyArgs {
         };
         if self.deny_file.is_some() {
             settings.deny_file.clone_from(&self.deny_file);
+        }
+        if self.audience.is_some() {
+            settings.audience.clone_from(&self.audience);
         }
         Ok(auth::Verifier::new(settings)?)
     }

@@ -13,7 +13,7 @@ use crate::data_folder::{DataFolder, LogName};
 use crate::deployment::{StrayTopics, compare, create_topics, create_world, update_world};
 use crate::signals::Signals;
 use anyhow::{Context, Result};
-use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, generate_key};
+use driftless_auth::{KeyKind, Settings as AuthSettings, Signer, Verifier, audience_of, generate_key};
 use driftless_chunk::world::World;
 use driftless_log::Log;
 use driftless_runtime::files;
@@ -146,6 +146,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
 struct Site {
     verifier: Verifier,
     signer: Signer,
+    /// The audience that tokens must name.
+    audience: String,
     world: Arc<World>,
     store: Store,
     opened: OpenedLog,
@@ -165,19 +167,26 @@ impl Site {
         if !key.exists() {
             generate_key(&key, KeyKind::Secret)?;
         }
-        let auth = AuthSettings { deny_file: args.deny_file.clone(), ..AuthSettings::with_key_file(&key) };
+        let (file, spec) = read_world(args)?;
+        let audience = audience_of(&spec.name);
+        let auth = AuthSettings {
+            deny_file: args.deny_file.clone(),
+            audience: Some(audience.clone()),
+            lifetime_max_s: announce::TOKEN_HOURS * 3600,
+            ..AuthSettings::with_key_file(&key)
+        };
         let verifier = Verifier::new(auth)?;
+        let signer = Signer::from_file(&key)?.with_audience(Some(audience.clone()));
         let store = match &args.store {
             Some(url) => Store::open(url)?,
             None => Store::open(&file_url(&folder.store())?)?,
         };
-        let (file, spec) = read_world(args)?;
         let world = World::new(&file, spec.clone(), &crate::models())?;
         let opened = OpenedLog::open(args.log(), &folder, args.kafka_port).await?;
         folder.bind(&opened.name)?;
         let stored = store_world((&file, spec), &store, &*opened.log, args.update).await?;
         let world = Arc::new(world.with_id(stored.id));
-        Ok(Self { verifier, signer: Signer::from_file(&key)?, world, store, opened })
+        Ok(Self { verifier, signer, audience, world, store, opened })
     }
 
     async fn close(self) -> Result<()> {

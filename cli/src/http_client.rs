@@ -3,8 +3,13 @@
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use driftless_client::Settings;
-use driftless_schemas::{ChunkId, Hash, Version};
+use driftless_runtime::files::read_bounded;
+use driftless_schemas::{ChunkId, Hash, Version, limits};
 use reqwest::{Client, Response, StatusCode};
+use std::path::{Path, PathBuf};
+
+/// The largest token file: a token, and white space around it.
+const TOKEN_FILE_BYTES_MAX: usize = 2 * limits::TOKEN_BYTES_MAX;
 
 /// The addresses of a deployment, and a token for it.
 #[derive(clap::Args, Clone, Debug)]
@@ -30,27 +35,62 @@ pub(crate) struct GatewayTarget {
 }
 
 /// The user's token.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone)]
 struct TokenArgs {
-    /// The token; `driftless dev` prints one.
-    #[arg(long, env = "DRIFTLESS_TOKEN", hide_env_values = true)]
+    /// A file with the token. `driftless dev` prints a token, and `driftless token` makes one.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+    /// The token [env: DRIFTLESS_TOKEN]. Programs of other users may see a command line; the
+    /// variable and --token-file keep the token off it.
+    // Without clap's `env`: a set variable would count as a conflict with --token-file.
+    #[arg(long)]
     token: Option<String>,
 }
 
 impl TokenArgs {
-    fn get(&self) -> Result<&str> {
-        let given = self.token.as_deref().filter(|token| !token.is_empty());
-        given.context(
-            "no token: give --token or DRIFTLESS_TOKEN; `driftless dev` prints one, and `driftless token` makes one",
+    fn get(&self) -> Result<String> {
+        self.get_or(std::env::var("DRIFTLESS_TOKEN").ok())
+    }
+
+    /// Returns the token of the flags, or else of the variable, without white space around it.
+    fn get_or(&self, variable: Option<String>) -> Result<String> {
+        if let Some(path) = &self.token_file {
+            return read_token(path);
+        }
+        let given = self.token.clone().or(variable).map(|token| token.trim().to_owned());
+        given.filter(|token| !token.is_empty()).context(
+            "no token: give --token-file FILE or --token, or set DRIFTLESS_TOKEN; `driftless dev` prints one, and \
+             `driftless token` makes one",
         )
     }
+}
+
+impl std::fmt::Debug for TokenArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is a secret.
+        write!(f, "TokenArgs(file {:?})", self.token_file)
+    }
+}
+
+/// Reads a file that holds one token. No error repeats the content.
+fn read_token(path: &Path) -> Result<String> {
+    let file = path.display();
+    let bytes = read_bounded(path, TOKEN_FILE_BYTES_MAX)
+        .map_err(|problem| anyhow::anyhow!("the token file {file} {problem}; make a token with `driftless token`"))?;
+    let text = String::from_utf8(bytes).ok().with_context(|| format!("the token file {file} is not a text file"))?;
+    let mut words = text.split_whitespace();
+    let token = words.next().with_context(|| format!("the token file {file} is empty; it must hold one token"))?;
+    if words.next().is_some() {
+        bail!("the token file {file} has more than one word; it must hold one token and nothing else");
+    }
+    Ok(token.to_owned())
 }
 
 impl Target {
     /// A client of the gateway.
     pub fn gateway(&self) -> Result<Gateway> {
         let url = self.gateway_http.as_deref().unwrap_or(&self.http);
-        Ok(Gateway { url: base(url), flag: "--gateway-http", token: self.token.get()?.to_owned() })
+        Ok(Gateway { url: base(url), flag: "--gateway-http", token: self.token.get()? })
     }
 
     /// The SDK's settings: both websockets and the token.
@@ -64,7 +104,7 @@ impl Target {
 impl GatewayTarget {
     /// A client of the gateway.
     pub fn gateway(&self) -> Result<Gateway> {
-        Ok(Gateway { url: base(&self.http), flag: "--http", token: self.token.get()?.to_owned() })
+        Ok(Gateway { url: base(&self.http), flag: "--http", token: self.token.get()? })
     }
 }
 
@@ -74,7 +114,7 @@ fn base(url: &str) -> String {
 }
 
 /// A client of a gateway's HTTP API.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Gateway {
     url: String,
     /// The command-line flag that chooses another gateway, for error messages.
@@ -147,6 +187,35 @@ fn to_ws(url: &str) -> Result<String> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn a_token_comes_from_a_file_a_flag_or_the_environment() {
+        let folder = driftless_testbed::RunDir::new("token-file").unwrap();
+        let file = |text: &[u8]| {
+            let path = folder.path().join("ann.token");
+            std::fs::write(&path, text).unwrap();
+            TokenArgs { token_file: Some(path), token: None }
+        };
+        let flag = |token: Option<&str>| TokenArgs { token_file: None, token: token.map(str::to_owned) };
+        let variable = || Some("of.the.variable\n".to_owned());
+        assert_eq!(file(b" a.b.c\r\n").get_or(variable()).unwrap(), "a.b.c");
+        assert_eq!(flag(Some("a.b.c")).get_or(variable()).unwrap(), "a.b.c");
+        assert_eq!(flag(None).get_or(variable()).unwrap(), "of.the.variable");
+        let missing = TokenArgs { token_file: Some(folder.path().join("missing")), token: None };
+        let large = vec![b'x'; TOKEN_FILE_BYTES_MAX + 1];
+        for (args, words) in [
+            (flag(None), &["no token", "--token-file", "--token", "DRIFTLESS_TOKEN"][..]),
+            (flag(Some(" ")), &["no token"]),
+            (missing, &["missing", "driftless token"]),
+            (file(b" \n"), &["ann.token", "empty"]),
+            (file(b"a.b.c secret.d.e"), &["ann.token", "more than one"]),
+            (file(b"\xff"), &["ann.token", "not a text"]),
+            (file(&large), &["ann.token", "bytes"]),
+        ] {
+            let error = args.get_or(None).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)) && !error.contains("secret"), "{error}");
+        }
+    }
 
     /// A server that answers one request.
     async fn answering(status: &'static str, body: &'static str) -> Gateway {

@@ -3,6 +3,7 @@
 use crate::config::ConfigArgs;
 use crate::deployment::{DeploymentArgs, StrayTopics, compare, create_topics, create_world, update_world};
 use anyhow::{Context, Result, bail};
+use driftless_auth::audience_of;
 use driftless_chunk::world::World;
 use driftless_log::Log;
 use driftless_schemas::world::{FamilySpec, StoredWorld, WorldSpec};
@@ -55,6 +56,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         true => StrayTopics::TakenIfEmpty,
         false => StrayTopics::Refused { remedy: &remedy },
     };
+    let is_new = store.world().await?.is_none();
     let stored = make(&*log, &store, &file, &spec, args.update, stray).await?;
     println!(
         "world {} revision {}, {}: {} partitions, {} families, topics in {}, snapshots in {}",
@@ -66,7 +68,26 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         log.describe(),
         store.url()
     );
+    if is_new {
+        println!("\n{}", about_tokens(&stored));
+    }
     Ok(())
+}
+
+/// Says how the services of a new world check tokens, and how to make one.
+fn about_tokens(stored: &StoredWorld) -> String {
+    let audience = audience_of(&stored.spec.name);
+    let world = stored.id.map(|id| format!(" --world-id {id}")).unwrap_or_default();
+    let family = stored.spec.families.first().map_or("canvas", |family| family.name.as_str());
+    format!(
+        "Give ingest and gateway an audience, so that they refuse tokens that the same key signs for other worlds. Start \
+         them with\n\
+         --audience {audience}, or have in the file of --config:\n\n    \
+         [auth]\n    key_file = \"driftless.key\"\n    audience = \"{audience}\"\n\n\
+         A token for them{}:\n\n    \
+         driftless token --key-file driftless.key --audience {audience}{world} --sub ann --write {family}/",
+        if world.is_empty() { "" } else { ", which is valid for this world only" },
+    )
 }
 
 /// The world of `driftless dev`, under a name that the user should change.
@@ -171,6 +192,20 @@ mod tests {
             assert_eq!(init(is_update).await, raised, "a world keeps its id");
         }
         assert_eq!(store.world().await.unwrap(), Some(raised));
+    }
+
+    #[test]
+    fn the_suggested_settings_and_the_suggested_token_fit_each_other() {
+        use clap::Parser as _;
+        let stored = StoredWorld { revision: 1, spec: example(), id: Some(WorldId([7; 16])) };
+        let said = about_tokens(&stored);
+        let settings = said.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.contains("--")));
+        let config: crate::config::Config = toml::from_str(&settings.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(config.auth.and_then(|auth| auth.audience).as_deref(), Some("driftless:my-world"));
+        let command = said.lines().find_map(|line| line.strip_prefix("    driftless ")).unwrap();
+        assert!(command.contains("--audience driftless:my-world ") && command.contains(&"07".repeat(16)), "{command}");
+        crate::Cli::try_parse_from(std::iter::once("driftless").chain(command.split(' '))).unwrap();
+        assert!(!about_tokens(&StoredWorld { id: None, ..stored }).contains("--world-id"));
     }
 
     #[test]

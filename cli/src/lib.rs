@@ -45,9 +45,9 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   driftless dev                                   all services on this machine, with a page to paint on
-  driftless token --key-file dev.key --sub ann --write canvas/
-  driftless paint photo.jpg --token \"$TOKEN\"
-  driftless watch canvas/0/0 --token \"$TOKEN\"
+  driftless token --key-file driftless.key --sub ann --write canvas/ > ann.token
+  driftless paint photo.jpg --token-file ann.token
+  driftless watch canvas/0/0 --token-file ann.token
   driftless init --world world.toml --brokers kafka:9092 --store s3://my-bucket
   driftless dead-letter list --brokers kafka:9092 --store s3://my-bucket
   driftless recover plan --brokers kafka:9092 --store s3://my-bucket";

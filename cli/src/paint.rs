@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Arguments of `driftless paint`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  driftless paint photo.jpg --token \"$TOKEN\"
-  driftless paint photo.jpg --token \"$TOKEN\" --writers 32 --at 10,-7 --json")]
+  driftless paint photo.jpg --token-file ann.token
+  driftless paint photo.jpg --token-file ann.token --writers 32 --at 10,-7 --json")]
 pub(crate) struct Args {
     /// The picture: a PNG or JPEG.
     picture: PathBuf,

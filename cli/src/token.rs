@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use driftless_auth::{KeyKind, Signer, generate_key};
 use driftless_runtime::clock::unix_now;
+use driftless_schemas::WorldId;
 use driftless_schemas::access::Access;
 use std::path::PathBuf;
 
@@ -11,7 +12,9 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   driftless token --new-key driftless.key                       one secret that signs and verifies (HS256)
   driftless token --new-key driftless.pem --pair                a key pair (EdDSA); services get driftless.pem.pub
-  driftless token --key-file driftless.key --sub ann --read canvas/ --write canvas/0/ --hours 12")]
+  driftless token --key-file driftless.key --sub ann --read canvas/ --write canvas/0/ --hours 12 > ann.token
+  driftless token --key-file driftless.key --audience driftless:town --sub ann --write canvas/
+  driftless token --key-file .driftless/dev.key --audience driftless:dev --sub ann --write canvas/")]
 pub(crate) struct Args {
     /// Make a new key in this file and end.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "sub"])]
@@ -36,6 +39,14 @@ pub(crate) struct Args {
     /// Roles of the user, for models that use them.
     #[arg(long)]
     role: Vec<String>,
+    /// The audience of the services, if their settings name one. That of `driftless dev` is
+    /// `driftless:` and the world's name.
+    #[arg(long, value_name = "NAME", env = "DRIFTLESS_AUDIENCE")]
+    audience: Option<String>,
+    /// Make the token valid for the world with this id only; `driftless init` prints the id.
+    /// Services of version 0.1.0 refuse such a token, so upgrade them first.
+    #[arg(long, value_name = "ID")]
+    world_id: Option<WorldId>,
     /// Lifetime of the token, hours.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=24 * 365))]
     hours: u32,
@@ -55,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("a token without --read and --write gives no access: give at least one, such as --write canvas/");
     }
     let access = Access { read: args.read.clone(), write: args.write.clone(), roles: args.role.clone() };
-    println!("{}", Signer::from_file(&key)?.issue(sub, &access, unix_now(), args.hours * 3600)?);
+    let signer = Signer::from_file(&key)?.with_audience(args.audience.clone()).for_world(args.world_id);
+    println!("{}", signer.issue(sub, &access, unix_now(), args.hours * 3600)?);
     Ok(())
 }

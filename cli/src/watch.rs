@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Arguments of `driftless watch`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  driftless watch canvas/0/0 --token \"$TOKEN\"
+  driftless watch canvas/0/0 --token-file ann.token
   driftless watch canvas/0/0 --json | jq .         all events of the stream, one object a line")]
 pub(crate) struct Args {
     /// The chunk, such as canvas/0/0.

@@ -31,7 +31,7 @@ use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{ServerFrame, Track, TrackRejectCode, event, request};
 use driftless_schemas::time::UnixMs;
 use driftless_schemas::{HistoryId, SessionId, close, features, format, limits};
-use driftless_web::http::{ConnectionPermit, Problem, Response};
+use driftless_web::http::{ConnectionPermit, Credentials, Problem, Response};
 use json::{Tracked, TrackedChunk, to_events};
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -68,8 +68,8 @@ const RECONNECT_JITTER_MS: u64 = 4000;
 /// The reader of a stream.
 pub(crate) struct Reader {
     pub claims: Claims,
-    /// The token that the claims were read from.
-    pub token: String,
+    /// The token that the claims were read from, and who sent it.
+    pub credentials: Credentials,
     /// Counts the connection among those of its address until the stream starts; then it counts for
     /// its user.
     pub permit: Option<ConnectionPermit>,
@@ -94,7 +94,7 @@ pub(crate) fn respond(
     let chunks = tracks.iter().filter_map(|t| Some((t.chunk_id.clone(), chunk(&t.chunk_id)?))).collect();
     let has_ids = tracks.len() == 1;
     let served = tracks.iter().map(|track| track.chunk_id.clone()).collect();
-    let Reader { claims, token, .. } = reader;
+    let Reader { claims, credentials, .. } = reader;
     // Without a session, the reader gets no outcomes: no client can have this writer id.
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
     let subscription = context.hub.subscribe(Joined {
@@ -120,7 +120,7 @@ pub(crate) fn respond(
         shutdown: context.shutdown.clone(),
         changes,
         verifier: context.verifier.clone(),
-        token,
+        credentials,
         check_at: next_check(claims.expires_at),
         is_over: false,
         _places: places,
@@ -179,7 +179,7 @@ struct EventStream {
     shutdown: Shutdown,
     changes: watch::Receiver<Trust>,
     verifier: Verifier,
-    token: String,
+    credentials: Credentials,
     check_at: Instant,
     is_over: bool,
     _places: Places,
@@ -227,7 +227,9 @@ impl EventStream {
     }
 
     fn check_token(&mut self) {
-        match self.verifier.verify(&self.token, unix_now()) {
+        // A stream without a token was not opened, so the default is never used.
+        let token = self.credentials.token.as_deref().unwrap_or_default();
+        match self.verifier.at(self.credentials.peer).verify(token, unix_now()) {
             Ok(claims) => self.check_at = next_check(claims.expires_at),
             Err(TokenError::Expired { .. }) => {
                 self.end(close::TOKEN, "the token expired: open the stream again with a fresh one");

@@ -13,7 +13,8 @@ use driftless_schemas::proto::Track;
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Seq, SessionId};
 use driftless_web::http::{
-    ChunkPath, ConnectionPermit, FixedJson, Origins, Problem, Response, Routes, json, query_value, token,
+    ChunkPath, ConnectionPermit, Credentials, FixedJson, Origins, Problem, Response, Routes, credentials, json,
+    query_value,
 };
 use driftless_web::socket::{self, Upgrade};
 use serde_json::json as value;
@@ -32,26 +33,27 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
         .and(socket::websocket(socket::GATEWAY, origins))
         .and(with.clone())
         .map(|upgrade: Upgrade, context: Arc<Context>| {
-            upgrade.on_stream(move |stream, begun, permit| serve(stream, begun, permit, context))
+            let peer = upgrade.peer();
+            upgrade.on_stream(move |stream, begun, permit| serve(stream, begun, permit, peer, context))
         });
     let chunks = warp::get()
         .and(driftless_web::http::chunk_path())
-        .and(token())
+        .and(credentials())
         .and(warp::header::headers_cloned())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
         .and(warp::ext::optional())
-        .and_then(|path: ChunkPath, token, headers, query: String, context: Arc<Context>, permit| async move {
-            answer(path, token, headers, &query, &context, permit).await
+        .and_then(|path: ChunkPath, credentials, headers, query: String, context: Arc<Context>, permit| async move {
+            answer(path, credentials, headers, &query, &context, permit).await
         });
     let several = warp::path!("v1" / "events")
         .and(warp::get())
-        .and(token())
+        .and(credentials())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(with.clone())
         .and(warp::ext::optional())
-        .map(|token: Option<String>, query: String, context: Arc<Context>, permit| {
-            open_several(token.as_deref(), &query, &context, permit).unwrap_or_else(Problem::response)
+        .map(|credentials: Credentials, query: String, context: Arc<Context>, permit| {
+            open_several(credentials, &query, &context, permit).unwrap_or_else(Problem::response)
         });
     let world = FixedJson::new(&world_json(&world));
     let spec = warp::path!("v1" / "world").and(warp::get()).and(warp::header::headers_cloned());
@@ -63,7 +65,7 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
 
 async fn answer(
     path: ChunkPath,
-    token: Option<String>,
+    credentials: Credentials,
     headers: HeaderMap,
     query: &str,
     context: &Context,
@@ -73,24 +75,17 @@ async fn answer(
     if !matches!(suffix[..], [] | ["events"] | ["commands", _, _]) {
         return Err(warp::reject::not_found());
     }
-    let (claims, place) = check(&path.chunk, token.as_deref(), context)?;
+    let (claims, place) = check(&path.chunk, &credentials, context)?;
     pay(&claims, 1, context)?;
-    // `check` fails without a token, so the default is never used.
-    let token = token.unwrap_or_default();
     let answered = match suffix[..] {
         ["events"] => {
-            let reader = events::Reader { claims, token, permit };
+            let reader = events::Reader { claims, credentials, permit };
             open_events(&path.chunk, reader, &headers, query, context)
         }
         ["commands", session, seq] => status(&path.chunk, &claims, session, seq, context).await,
         _ => content(&path, &place.family, &headers, context).await,
     };
     Ok(answered.unwrap_or_else(Problem::response))
-}
-
-fn verify(token: Option<&str>, context: &Context) -> Result<Claims, Problem> {
-    let token = token.ok_or_else(Problem::no_token)?;
-    context.verifier.verify(token, unix_now()).map_err(|e| Problem::token(&e))
 }
 
 /// Charges requests to the user's rate, or returns a problem (429) if the rate is exceeded.
@@ -103,8 +98,8 @@ fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Proble
     })
 }
 
-fn check(chunk: &ChunkId, token: Option<&str>, context: &Context) -> Result<(Claims, Place), Problem> {
-    let claims = verify(token, context)?;
+fn check(chunk: &ChunkId, credentials: &Credentials, context: &Context) -> Result<(Claims, Place), Problem> {
+    let claims = credentials.verify(&context.verifier, unix_now())?;
     let place = context.shared.greeter.world.place(chunk).map_err(|e| {
         let code = match e {
             Unplaced::UnknownFamily { .. } => "unknown_family",
@@ -142,13 +137,13 @@ fn open_events(
 /// browser allows a page few connections to a host. The stream itself rejects each chunk that the
 /// token may not read.
 fn open_several(
-    token: Option<&str>,
+    credentials: Credentials,
     query: &str,
     context: &Context,
     permit: Option<ConnectionPermit>,
 ) -> Result<Response, Problem> {
-    let claims = verify(token, context)?;
-    let reader = events::Reader { claims, token: token.unwrap_or_default().to_owned(), permit };
+    let claims = credentials.verify(&context.verifier, unix_now())?;
+    let reader = events::Reader { claims, credentials, permit };
     let chunks = query_value(query, "chunks").unwrap_or_default();
     let tracks = events::parse_tracks(&chunks, query_value(query, "have").as_deref())?;
     pay(&reader.claims, tracks.len(), context)?;

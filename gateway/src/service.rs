@@ -74,6 +74,7 @@ impl Gateway {
         #[cfg(debug_assertions)]
         let hub_to_damage = hub.clone();
         let input = Pool::new(memory.of("input"));
+        let verifier = verifier.for_world(shared.greeter.world.id());
         let context = Context { hub, verifier, shared, shutdown, streams, clock, input };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),

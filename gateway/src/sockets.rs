@@ -18,6 +18,7 @@ use driftless_runtime_core::Close;
 use driftless_web::http::ConnectionPermit;
 use driftless_web::socket::{Inbound, InboundError, Reader, discard};
 use driftless_web::stream::{CLOSE_TIMEOUT, Stream};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,14 +26,20 @@ use std::time::Duration;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Serves a socket until its end. `begun` has the bytes that were read from the socket during the
-/// upgrade from HTTP.
-pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
+/// upgrade from HTTP. `peer` is the client's address, if it is known.
+pub(crate) async fn serve(
+    stream: Stream,
+    begun: Bytes,
+    permit: Option<ConnectionPermit>,
+    peer: Option<IpAddr>,
+    context: Arc<Context>,
+) {
     let state = Arc::new(SocketState::new(stream));
     let handle = context.hub.open(&state);
     let mut out = Outputs::default();
     let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
     let reader = Reader::new(&context.input);
-    let mut socket = Socket { state, connection, reader, handle, context, permit };
+    let mut socket = Socket { state, connection, reader, handle, context, permit, peer };
     let opened = socket.carry_out(&mut out).and_then(|()| {
         let (messages, end) = feed(&mut socket.reader, &begun);
         socket.take(messages, end)
@@ -56,6 +63,8 @@ struct Socket {
     /// Counts the connection among those of its address until the client has said Hello; then it
     /// counts for its user.
     permit: Option<ConnectionPermit>,
+    /// The client's address, for the log.
+    peer: Option<IpAddr>,
 }
 
 /// How a socket ends.
@@ -159,7 +168,8 @@ impl Socket {
     }
 
     fn handle(&mut self, input: Input<'_>, out: &mut Outputs) {
-        self.connection.handle(input, self.context.clock.now(), &self.context.verifier, out);
+        let verifier = self.context.verifier.at(self.peer);
+        self.connection.handle(input, self.context.clock.now(), &verifier, out);
     }
 
     /// Sends the session's events to the client, before the hub's answers to the same requests.

@@ -11,7 +11,9 @@ use driftless_ingest_core::{Admitted, Produce, Rejection};
 use driftless_log::AppendError;
 use driftless_runtime_core::{Environment as _, Identity, ids};
 use driftless_schemas::{ChunkId, Partition, Seq, SessionId, limits};
-use driftless_web::http::{Body, ChunkPath, Problem, Response, Routes, body_for, chunk_path, json, query_value};
+use driftless_web::http::{
+    Body, ChunkPath, Credentials, Problem, Response, Routes, body_for, chunk_path, json, query_value,
+};
 use results::{Accepted, Outcome, answer, rejected, unacknowledged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,12 +58,11 @@ pub(crate) fn routes(context: &Arc<Context>) -> Routes {
 }
 
 /// Checks the token of a request, and whether its user's rate is used up.
-fn user(context: &Arc<Context>) -> impl Fn(Option<String>) -> Result<Claims, Problem> + Clone + use<> {
+fn user(context: &Arc<Context>) -> impl Fn(Credentials) -> Result<Claims, Problem> + Clone + use<> {
     let context = Arc::clone(context);
-    move |token| {
-        let token = token.ok_or_else(Problem::no_token)?;
+    move |credentials| {
         let now = context.clock.now();
-        let claims = context.verifier.verify(&token, now.unix).map_err(|e| Problem::token(&e))?;
+        let claims = credentials.verify(&context.verifier, now.unix)?;
         let bucket = context.rates.of(&claims.sub, now.monotonic);
         bucket.check([1, 0, 0], now.monotonic).map_err(|wait_ms| {
             let detail = format!("{:?} sends more than its rate allows; wait {wait_ms} ms", claims.sub);
@@ -98,7 +99,7 @@ fn new_session(context: &Context, claims: &Claims, body: &[u8]) -> Result<Respon
         })?,
     };
     let now = context.clock.now().unix;
-    let session = ids::issue(wanted.session_after_ms, now, context.verifier.random()).map_err(|e| {
+    let session = ids::issue(wanted.session_after_ms, now, context.verifier.at(None).random()).map_err(|e| {
         // A wait above `SESSION_WAIT_MS_MAX` is not caused by servers whose clocks differ, but by a
         // wrong `session_after_ms`. A retry would not help, so the request is refused for good.
         let wait_ms = wanted.session_after_ms.saturating_sub(u64::try_from(now.0).unwrap_or(0));

@@ -56,6 +56,7 @@ impl Ingest {
         check_topic(&*log, &topic, world.spec().partitions, settings.waits.start(), &shutdown).await?;
         let producer = CommandProducer::new(&*log, Arc::clone(&topic), settings.waits.acknowledgement())?;
         tracing::info!(world = world.spec().name, %topic, log = log.describe(), "ingest has started");
+        let verifier = verifier.for_world(world.id());
         let context = Context {
             admission: Arc::new(Admission::new(world, settings.policy.clone())),
             rates: Arc::new(rates(&settings.policy)),
@@ -80,8 +81,8 @@ impl Ingest {
         let context = Arc::clone(&self.context);
         let sockets =
             warp::path!("v1" / "ingest").and(websocket(INGEST, self.origins.clone())).map(move |upgrade: Upgrade| {
-                let context = Arc::clone(&context);
-                upgrade.on_stream(move |stream, begun, permit| sockets::serve(stream, begun, permit, context))
+                let (context, peer) = (Arc::clone(&context), upgrade.peer());
+                upgrade.on_stream(move |stream, begun, permit| sockets::serve(stream, begun, permit, peer, context))
             });
         Self::document().guard(sockets.or(http::routes(&self.context)).unify().boxed())
     }

@@ -20,6 +20,7 @@ use driftless_web::http::ConnectionPermit;
 use driftless_web::socket::{Inbound, InboundError, Reader, SendQueue, close_payload, finish};
 use driftless_web::stream::Stream;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,8 +39,15 @@ const TURN_RECORDS_MAX: usize = 4096;
 const RECONNECT_SPREAD_MS: u32 = 1_000;
 
 /// Serves a socket until the client leaves, the core closes the socket, or ingest shuts down.
-/// `begun` holds the bytes of the websocket that the HTTP connection has read already.
-pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<ConnectionPermit>, context: Arc<Context>) {
+/// `begun` holds the bytes of the websocket that the HTTP connection has read already. `peer` is
+/// the client's address, if it is known.
+pub(crate) async fn serve(
+    stream: Stream,
+    begun: Bytes,
+    permit: Option<ConnectionPermit>,
+    peer: Option<IpAddr>,
+    context: Arc<Context>,
+) {
     let _open = Open::new(&context);
     let opened = context.clock.monotonic();
     let connection = Connection::new(Arc::clone(&context.admission), Arc::clone(&context.rates), opened);
@@ -52,6 +60,7 @@ pub(crate) async fn serve(stream: Stream, begun: Bytes, permit: Option<Connectio
         write_deadline: None,
         connection,
         permit,
+        peer,
         mailbox: context.producer.open_mailbox(),
         context: &context,
         out: Outputs::default(),
@@ -107,6 +116,8 @@ struct Task<'a> {
     /// The permit of this connection. Once the client's Hello is accepted, the connection no longer
     /// counts for its address.
     permit: Option<ConnectionPermit>,
+    /// The client's address, for the log.
+    peer: Option<IpAddr>,
     mailbox: Mailbox,
     context: &'a Context,
     out: Outputs,
@@ -187,7 +198,8 @@ impl Task<'_> {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.connection.handle(input, self.context.clock.now(), &self.context.verifier, &mut self.out);
+        let verifier = self.context.verifier.at(self.peer);
+        self.connection.handle(input, self.context.clock.now(), &verifier, &mut self.out);
     }
 
     /// Returns true if the next message may be read and handled.
@@ -286,7 +298,7 @@ impl Task<'_> {
                     Input::Unknown(token)
                 }
             };
-            self.connection.handle(input, now, &self.context.verifier, &mut self.out);
+            self.connection.handle(input, now, &self.context.verifier.at(self.peer), &mut self.out);
         }
     }
 

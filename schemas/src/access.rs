@@ -29,7 +29,8 @@ pub struct Claims {
 pub struct KeyNumber(pub u64);
 
 /// The claim `driftless`, which names the chunks that the bearer may read and write. A token whose
-/// claim has an unknown key is refused.
+/// claim has an unknown key is refused. The key `world` of the claim is not a part of this type:
+/// the verifier compares it with the id of the served world.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Access {

@@ -1,4 +1,4 @@
-// The parameters of the page's URL: `?token=…` (needed), `&server=HOST` (default: the page's own
+// The parameters of the page's URL: `?token=…`, `&server=HOST` (default: the page's own
 // host), `&at=X,Y` (the chunk in the middle), `&family=NAME` (default: canvas).
 
 export interface Address {

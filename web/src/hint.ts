@@ -11,7 +11,8 @@ export class Hint {
   constructor(addBots: () => void) {
     this.#root.hidden = wasSeen();
     onClick("hint-close", () => this.close());
-    onClick("hint-window", () => window.open(location.href, "_blank", "noopener,popup,width=1000,height=760"));
+    // Without "noopener", so that the window gets a copy of this tab's token (`token.ts`).
+    onClick("hint-window", () => window.open(location.href, "_blank", "popup,width=1000,height=760"));
     onClick("hint-bots", () => {
       addBots();
       this.close();

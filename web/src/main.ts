@@ -2,26 +2,28 @@
 // world that the URL names; `page.ts` puts the page together.
 
 import { connect } from "@driftless/client";
-import { narrowPolicy, read, userOf } from "./address.js";
+import { type Address, narrowPolicy, read, userOf } from "./address.js";
 import { byId } from "./dom.js";
 import { Notice } from "./notice.js";
 import { openPage } from "./page.js";
+import { takeToken } from "./token.js";
 
 /** The ids of the elements that cannot be used until the world is open. */
 const INERT = ["board", "tools", "dock", "zoom", "panel-body"];
 /** The number of own commits in a chunk that can be undone. */
 const UNDO_MAX = 256;
 
-const address = read(new URL(location.href));
+const url = read(new URL(location.href));
+const address: Address = { ...url, token: takeToken(url) };
 narrowPolicy(address);
-const notice = new Notice();
+const notice = new Notice(address.http);
 
 function setInert(isInert: boolean): void {
   for (const id of INERT) byId(id).inert = isInert;
 }
 
 async function start(): Promise<void> {
-  const { token, ws, http, family: name } = address;
+  const { token, ws, family: name } = address;
   if (address.problem) return notice.end(address.problem);
   if (!token) return notice.noToken();
   const author = userOf(token);
@@ -32,7 +34,7 @@ async function start(): Promise<void> {
     author,
     undoMax: UNDO_MAX,
   });
-  notice.follow(world, new URL(http).host);
+  notice.follow(world);
   let worldName = "";
   world.on("welcome", ({ world }) => (worldName = world));
   // The first welcome of a gateway announces the families.

@@ -3,6 +3,7 @@
 
 import type { Chunk, World } from "@driftless/client";
 import { byId } from "./dom.js";
+import { openWith } from "./token.js";
 
 /** The notice does not mention a lost connection that is back within this time. */
 const PATIENCE_MS = 1500;
@@ -15,22 +16,34 @@ export class Notice {
   readonly #text = byId("notice-text");
   readonly #token = byId("token") as HTMLInputElement;
   readonly #button = byId("notice-button") as HTMLButtonElement;
+  readonly #send = byId("notice-send") as HTMLButtonElement;
+  /** `http(s)://host[:port]` */
+  readonly #http: string;
   #world: World | undefined;
-  #server = "";
   #since: number | undefined;
   #end: string | undefined;
   #message: { text: string; at: number } | undefined;
   #lastError: string | undefined;
+  /** The pasted token about which the page asks whether to send it to the server. */
+  #asked: string | undefined;
 
-  constructor() {
+  /** `http` is the server to which the page sends the token: `http(s)://host[:port]`. */
+  constructor(http: string) {
+    this.#http = http;
     this.#button.addEventListener("click", () => this.#act());
-    this.#token.addEventListener("keydown", (event) => event.key === "Enter" && this.#act());
+    this.#send.addEventListener("click", () => this.#asked !== undefined && openWith(http, this.#asked));
+    this.#token.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      // The question moves the focus, and the key would press the focused button.
+      event.preventDefault();
+      this.#act();
+    });
+    this.#root.addEventListener("keydown", (event) => event.key === "Escape" && this.#doNotSend());
     setInterval(() => this.#show(), 250);
   }
 
-  follow(world: World, server: string): void {
+  follow(world: World): void {
     this.#world = world;
-    this.#server = server;
     this.#since = performance.now();
     world.on("status", ({ status }) => {
       this.#since = status === "connecting" ? performance.now() : undefined;
@@ -77,14 +90,32 @@ export class Notice {
     const words = this.#words();
     if (this.#text.textContent !== words) this.#text.textContent = words;
     this.#root.hidden = words === "";
+    const isAsking = this.#asked !== undefined;
     this.#root.classList.toggle("is-bad", this.#end !== undefined);
-    this.#token.hidden = this.#end === undefined;
-    const label = this.#end !== undefined ? "Open" : this.#world?.status === "offline" ? "Go online" : "Try now";
+    this.#token.hidden = this.#end === undefined || isAsking;
+    this.#send.hidden = !isAsking;
+    const label = this.#label();
     if (this.#button.textContent !== label) this.#button.textContent = label;
     this.#button.hidden = this.#end === undefined && this.#world?.status === "online";
   }
 
+  get #host(): string {
+    return new URL(this.#http).host;
+  }
+
+  #label(): string {
+    if (this.#asked !== undefined) return "Do not send it";
+    if (this.#end !== undefined) return "Open";
+    return this.#world?.status === "offline" ? "Go online" : "Try now";
+  }
+
   #words(): string {
+    if (this.#asked !== undefined) {
+      return (
+        `Send this token to ${this.#host}? The link of this page names that server, and this page is from ` +
+        `${location.host}. The server can then do everything that the token allows. Send it only if it is yours.`
+      );
+    }
     if (this.#end !== undefined) return this.#end;
     const pending = this.#world?.pending ?? 0;
     const kept = pending > 0 ? ` Your ${pending} uncommitted edit${pending === 1 ? " is" : "s are"} kept here.` : "";
@@ -93,19 +124,31 @@ export class Notice {
     }
     const isLong = this.#since !== undefined && performance.now() - this.#since > PATIENCE_MS;
     if (this.#world?.status === "connecting" && isLong) {
-      return `${sentence(this.#lastError ?? `${this.#server} does not answer`)}${kept} Trying again…`;
+      return `${sentence(this.#lastError ?? `${this.#host} does not answer`)}${kept} Trying again…`;
     }
     if (this.#message && performance.now() - this.#message.at < MESSAGE_MS) return this.#message.text;
     return "";
   }
 
   #act(): void {
+    if (this.#asked !== undefined) return this.#doNotSend();
     if (this.#end === undefined) return this.#world?.goOnline();
     const token = this.#token.value.trim().replace(/^.*[?&]token=([^&#]*).*$/, "$1");
     if (!token) return this.#token.focus();
-    const next = new URL(location.href);
-    next.searchParams.set("token", token);
-    location.assign(next);
+    if (this.#http === location.origin) return openWith(this.#http, token);
+    // A link can name any server, so a pasted token goes to another one than the page's own only
+    // after a question.
+    this.#asked = token;
+    this.#show();
+    this.#button.focus();
+  }
+
+  #doNotSend(): void {
+    if (this.#asked === undefined) return;
+    this.#asked = undefined;
+    this.#token.value = "";
+    this.#show();
+    this.#token.focus();
   }
 }
 

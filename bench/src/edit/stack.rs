@@ -35,6 +35,7 @@ pub(super) struct Stack {
 struct Ready {
     ingest_ws: String,
     gateway_ws: String,
+    audience: String,
 }
 
 impl Stack {
@@ -73,8 +74,8 @@ impl Stack {
             bail!("`driftless dev` ended before it was ready: see its messages above");
         };
         let ready: Ready = serde_json::from_str(&line)?;
-        let signer = Signer::from_file(&data.join("dev.key"))?;
-        let Ready { ingest_ws, gateway_ws } = ready;
+        let Ready { ingest_ws, gateway_ws, audience } = ready;
+        let signer = Signer::from_file(&data.join("dev.key"))?.with_audience(Some(audience));
         Ok(Self { ingest_ws, gateway_ws, brokers, log, signer, _dev: dev, _kafka: kafka, folder })
     }
 

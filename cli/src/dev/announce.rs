@@ -9,8 +9,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The lifetime of the token that `dev` prints: 30 days, in hours.
-const TOKEN_HOURS: u32 = 24 * 30;
+/// The lifetime of the token that `dev` prints: 30 days, in hours. `dev` accepts no token that
+/// lives longer.
+pub(super) const TOKEN_HOURS: u32 = 24 * 30;
 
 /// Makes one token that may write to every family of the world, and prints how to reach the
 /// services with it.
@@ -31,6 +32,7 @@ pub(super) fn announce(args: &Args, address: SocketAddr, is_tls: bool, site: &Si
             "gateway_ws": format!("{ws}://{address}/v1/gateway"),
             "brokers": brokers,
             "token": token,
+            "audience": site.audience,
             "data": args.data,
         });
         println!("{line}");

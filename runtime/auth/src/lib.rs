@@ -8,19 +8,25 @@
 //! The key file may change while a service runs, and so may the file of users and tokens that are
 //! denied ([`DenyList`]). [`Verifier::reloaders`] applies changes of both files. The time is an
 //! argument (R11). The crate jsonwebtoken verifies signatures in constant time.
+//!
+//! A token may be restricted to services of one audience (`aud`), and to services of one world (the
+//! claim `driftless.world`, a world's id). Services log refused tokens ([`PeerVerifier`]).
 
 mod deny;
-mod environment;
 mod keys;
+mod peer;
+mod refusals;
 mod signer;
 mod verifier;
 
 pub use deny::{DenyError, DenyList};
 pub use driftless_schemas::access::{Access, Claims};
 pub use keys::{KeyError, KeyKind, generate_key};
+pub use peer::PeerVerifier;
 pub use signer::Signer;
 pub use verifier::{Trust, Verifier};
 
+use driftless_schemas::WorldId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -45,9 +51,12 @@ pub struct Settings {
     /// If set, a token's `iss` must equal this. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
+    /// The longest lifetime of a token, from `iat` to `exp`, seconds. A token without `iat` is
+    /// judged by the time from now to `exp`. Default 0: no limit.
+    #[serde(default)]
+    pub lifetime_max_s: u32,
     /// How far in the future a token's `nbf` may be, seconds. This tolerates an issuer whose clock
-    /// is ahead of this service's clock. `exp` has no such leeway, and `iat` is not checked.
-    /// Default 30.
+    /// is ahead of this service's clock. `exp` has no such leeway. Default 30.
     #[serde(default = "leeway")]
     pub not_before_leeway_s: u32,
 }
@@ -70,9 +79,18 @@ impl Settings {
             reload_ms: reload(),
             audience: None,
             issuer: None,
+            lifetime_max_s: 0,
             not_before_leeway_s: leeway(),
         }
     }
+}
+
+/// The audience of the services of a world with this name, as `driftless init` suggests it and
+/// `driftless dev` uses it. The audience keeps apart worlds whose services have the same keys. It
+/// stays the same when the world is made again; [`Verifier::for_world`] tells such worlds apart.
+#[must_use]
+pub fn audience_of(world: &str) -> String {
+    format!("driftless:{world}")
 }
 
 /// An error in the files that tokens are verified with.
@@ -133,6 +151,34 @@ pub enum TokenError {
         /// The seconds until the token becomes valid.
         in_s: i64,
     },
+    /// The token is valid for longer than this service accepts.
+    #[error(
+        "the token is valid for {lifetime_s} s; this service accepts at most {max_s} s (lifetime_max_s in [auth]): get \
+         one that expires sooner"
+    )]
+    LivesTooLong {
+        /// The token's lifetime in seconds: from `iat` to `exp`, or from now without `iat`.
+        lifetime_s: i64,
+        /// The setting `lifetime_max_s`.
+        max_s: u32,
+    },
+    /// The token is restricted to another world.
+    #[error("the token is for the world with id {wanted}; this service serves the world with id {served}")]
+    OtherWorld {
+        /// The claim `driftless.world`.
+        wanted: WorldId,
+        /// The id of the served world.
+        served: WorldId,
+    },
+    /// The token is restricted to a world, and the served world has no id.
+    #[error(
+        "the token is for the world with id {wanted}, and the world of this service has no id: give it one with \
+         `driftless init --update`, or get a token without the claim \"driftless.world\""
+    )]
+    WorldWithoutId {
+        /// The claim `driftless.world`.
+        wanted: WorldId,
+    },
     /// The token is validly signed and has not expired, but is on the deny list.
     #[error("the token is denied: this service's deny list names its {claim} {value:?}")]
     Denied {
@@ -168,9 +214,30 @@ impl TokenError {
             Self::Forged => "token_forged",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
+            Self::LivesTooLong { .. } => "token_lifetime",
+            Self::OtherWorld { .. } | Self::WorldWithoutId { .. } => "token_other_world",
             Self::Denied { .. } => "token_denied",
             Self::KeyRemoved => "token_key_removed",
             Self::WrongClaim { .. } => "token_wrong_claim",
+        }
+    }
+
+    /// Whether the token's signature was valid, so that its claims are what an issuer wrote.
+    fn is_signed(&self) -> bool {
+        match self {
+            Self::TooLong { .. }
+            | Self::Malformed(_)
+            | Self::AlgorithmNotAllowed { .. }
+            | Self::UnknownKey { .. }
+            | Self::Forged => false,
+            Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::LivesTooLong { .. }
+            | Self::OtherWorld { .. }
+            | Self::WorldWithoutId { .. }
+            | Self::Denied { .. }
+            | Self::KeyRemoved
+            | Self::WrongClaim { .. } => true,
         }
     }
 }

@@ -5,8 +5,8 @@ use super::keys::{KeyError, secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use driftless_schemas::access::Access;
-use driftless_schemas::limits;
 use driftless_schemas::time::UnixMs;
+use driftless_schemas::{WorldId, limits};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Signer {
     path: PathBuf,
     algorithm: Algorithm,
     key: EncodingKey,
+    audience: Option<String>,
+    world: Option<WorldId>,
 }
 
 impl Signer {
@@ -32,7 +34,19 @@ impl Signer {
         } else {
             (Algorithm::HS256, EncodingKey::from_secret(secret(path, &bytes)?))
         };
-        Ok(Self { path: path.to_owned(), algorithm, key })
+        Ok(Self { path: path.to_owned(), algorithm, key, audience: None, world: None })
+    }
+
+    /// Returns a signer whose issued tokens name this audience in `aud`.
+    #[must_use]
+    pub fn with_audience(self, audience: Option<String>) -> Self {
+        Self { audience, ..self }
+    }
+
+    /// Returns a signer whose issued tokens are valid only for services of the world with this id.
+    #[must_use]
+    pub fn for_world(self, world: Option<WorldId>) -> Self {
+        Self { world, ..self }
     }
 
     /// Issues a token for `sub`, valid from `now` for `lifetime_s` seconds.
@@ -50,7 +64,7 @@ impl Signer {
         aws_lc_rs::rand::fill(&mut id).map_err(|_| {
             KeyError::new(&self.path, "the system's random number generator failed, so the token cannot get a jti")
         })?;
-        let claims = json!({
+        let mut claims = json!({
             "sub": sub,
             // Identifies this token in a deny list.
             "jti": URL_SAFE_NO_PAD.encode(id),
@@ -58,11 +72,17 @@ impl Signer {
             "exp": now_s.saturating_add(i64::from(lifetime_s)),
             "driftless": access,
         });
+        if let Some(audience) = &self.audience {
+            claims["aud"] = audience.as_str().into();
+        }
+        if let Some(world) = self.world {
+            claims["driftless"]["world"] = world.to_string().into();
+        }
         self.sign(&claims)
     }
 
-    /// Signs any claims. Tests sign unusable claims with this function; it also makes tokens with
-    /// additional claims.
+    /// Signs any claims as they are. Tests sign unusable claims with this function; it also makes
+    /// tokens with additional claims.
     ///
     /// # Errors
     /// Fails if signing fails.

@@ -152,6 +152,133 @@ fn audience_and_issuer_are_required_if_they_are_set() {
 }
 
 #[test]
+fn an_issued_token_names_its_audience() {
+    let folder = folder();
+    let path = folder.path().join("secret");
+    let (signer, _) = pair(&path, KeyKind::Secret);
+    let audience = audience_of("town");
+    let settings = Settings { audience: Some(audience.clone()), ..Settings::with_key_file(&path) };
+    let verifier = Verifier::new(settings).unwrap();
+    let error = verifier.verify(&signer.issue("ann", &Access::default(), NOW, 60).unwrap(), NOW).unwrap_err();
+    assert!(error.to_string().contains("driftless:town"), "{error}");
+    let signer = signer.with_audience(Some(audience));
+    assert!(verifier.verify(&signer.issue("ann", &Access::default(), NOW, 60).unwrap(), NOW).is_ok());
+}
+
+#[test]
+fn a_token_of_one_world_is_refused_by_services_of_other_worlds_and_of_worlds_without_an_id() {
+    let folder = folder();
+    let (signer, keys) = pair(&folder.path().join("secret"), KeyKind::Secret);
+    let (town, village) = (WorldId([7; 16]), WorldId([8; 16]));
+    let issue = |signer: &Signer| signer.issue("ann", &Access::default(), NOW, 60).unwrap();
+    let (of_town, of_any) = (issue(&signer.clone().for_world(Some(town))), issue(&signer));
+    for world in [None, Some(town), Some(village)] {
+        assert!(keys.for_world(world).verify(&of_any, NOW).is_ok(), "the claim is optional");
+    }
+    assert!(keys.for_world(Some(town)).verify(&of_town, NOW).is_ok());
+    for (world, hint) in [(Some(village), village.to_string()), (None, "driftless init --update".into())] {
+        let error = keys.for_world(world).verify(&of_town, NOW).unwrap_err();
+        assert_eq!(error.name(), "token_other_world");
+        assert!(error.to_string().contains(&town.to_string()) && error.to_string().contains(&hint), "{error}");
+    }
+    // A restriction that cannot be read must not count as none.
+    for unreadable in [json!("town"), json!(""), json!(null), json!(7), json!([town]), json!("07")] {
+        let token = signer.sign(&with(|c| c["driftless"]["world"] = unreadable)).unwrap();
+        let error = keys.for_world(Some(town)).verify(&token, NOW).unwrap_err();
+        assert_eq!(error.name(), "token_wrong_claim", "{error}");
+    }
+}
+
+#[test]
+fn a_token_that_lives_longer_than_the_maximum_is_refused_with_both_numbers() {
+    let folder = folder();
+    let path = folder.path().join("secret");
+    let (signer, unlimited) = pair(&path, KeyKind::Secret);
+    let limited = Verifier::new(Settings { lifetime_max_s: 3600, ..Settings::with_key_file(&path) }).unwrap();
+    let token = |iat: Value, exp: Value| {
+        signer.sign(&with(|c| drop((c.insert("iat".into(), iat), c.insert("exp".into(), exp)))))
+    };
+    for (iat, exp, lifetime_s) in [
+        (json!(NOW_S), NOW_S + 3600, None),
+        (json!(NOW_S), NOW_S + 3601, Some(3601)),
+        (json!(NOW_S - 3000), NOW_S + 601, Some(3601)),
+        // Without `iat`, the time that is left counts.
+        (Value::Null, NOW_S + 3600, None),
+        (Value::Null, NOW_S + 3601, Some(3601)),
+        // An issuer's clock may be ahead, but `iat` cannot give a token any lifetime.
+        (json!(NOW_S + 30), NOW_S + 3630, None),
+        (json!(NOW_S + 90_000), NOW_S + 90_060, Some(90_030)),
+        (json!(i64::MIN), NOW_S + 60, Some(i64::MAX)),
+    ] {
+        let token = token(iat.clone(), json!(exp)).unwrap();
+        assert!(unlimited.verify(&token, NOW).is_ok(), "no limit is the default: {iat}");
+        match (limited.verify(&token, NOW), lifetime_s) {
+            (Ok(_), None) => {}
+            (Err(error), Some(lifetime_s)) => {
+                assert_eq!(error, TokenError::LivesTooLong { lifetime_s, max_s: 3600 });
+                let text = error.to_string();
+                assert!(text.contains(&format!("{lifetime_s} s")) && text.contains("3600 s"), "{text}");
+            }
+            (verified, expected) => panic!("iat {iat}, exp {exp}: {verified:?}, not {expected:?}"),
+        }
+    }
+    let endless = token(json!(NOW_S), Value::Null).unwrap();
+    assert_eq!(limited.verify(&endless, NOW).unwrap_err().name(), "token_wrong_claim");
+}
+
+/// Runs `act`, and returns the log that it wrote.
+fn logged(act: impl FnOnce()) -> String {
+    let folder = folder();
+    let path = folder.path().join("log");
+    let file = std::sync::Arc::new(std::fs::File::create(&path).unwrap());
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(file);
+    tracing::subscriber::with_default(log.finish(), act);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_refused_token_is_logged_with_who_where_and_why_and_without_the_token() {
+    let folder = folder();
+    let path = folder.path().join("secret");
+    let (signer, _) = pair(&path, KeyKind::Secret);
+    let (forger, _) = pair(&folder.path().join("other"), KeyKind::Secret);
+    let peer = Some("192.0.2.7".parse().unwrap());
+    let evil = "ann\n2030-01-01 ERROR all is lost \u{1b}[31m";
+    let forged = forger.sign(&with(|c| drop(c.insert("sub".into(), json!(evil))))).unwrap();
+    let expired = signer.sign(&with(|c| drop(c.insert("exp".into(), json!(NOW_S))))).unwrap();
+    let unknown_key = signer.sign(&with(|c| c["driftless"]["a\nb"] = json!(1))).unwrap();
+    for (token, wanted) in [
+        (&forged, &["sub_unverified=\"ann\\n2030", "token_forged"][..]),
+        (&expired, &[" sub=\"ann\"", "token_expired", "expired at"]),
+        (&unknown_key, &[" sub=\"ann\"", "token_wrong_claim"]),
+        (&"a.b.c".to_owned(), &["token_malformed"]),
+        (&"x".repeat(driftless_schemas::limits::TOKEN_BYTES_MAX + 1), &["token_too_long"]),
+    ] {
+        let verifier = Verifier::new(Settings::with_key_file(&path)).unwrap();
+        let log = logged(|| drop(verifier.at(peer).verify(token, NOW).unwrap_err()));
+        assert_eq!(log.lines().count(), 1, "one line, whatever the client sends: {log}");
+        for word in wanted.iter().chain(&["refused a token", "192.0.2.7"]) {
+            assert!(log.contains(word), "nothing of {word} in: {log}");
+        }
+        assert!(!log.contains('\u{1b}'), "{log}");
+        for part in token.split('.').filter(|part| part.len() >= 10) {
+            for i in 0..=part.len() - 10 {
+                assert!(!log.contains(&part[i..i + 10]), "a part of the token is in: {log}");
+            }
+        }
+    }
+}
+
+#[test]
+fn refused_tokens_are_logged_at_a_bounded_rate() {
+    let folder = folder();
+    let (_, verifier) = pair(&folder.path().join("secret"), KeyKind::Secret);
+    let log = logged(|| (0..10_000).for_each(|_| drop(verifier.clone().at(None).verify("a.b.c", NOW).unwrap_err())));
+    // On a busy machine the loop may take some seconds.
+    assert!((1..100).contains(&log.lines().count()), "{} lines", log.lines().count());
+}
+
+#[test]
 fn a_jwks_has_many_keys_of_several_kinds() {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
     use base64::Engine as _;

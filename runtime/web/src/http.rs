@@ -7,6 +7,7 @@
 
 mod anonymous;
 mod cors;
+mod credentials;
 mod deadline;
 pub mod openapi;
 mod origins;
@@ -14,6 +15,7 @@ mod path;
 mod problem;
 mod server;
 
+pub use credentials::{Credentials, credentials};
 pub(crate) use deadline::Deadline;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
@@ -25,7 +27,6 @@ use driftless_runtime_core::pool::{Charge, Pool};
 use driftless_schemas::limits;
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
-use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 use warp::filters::BoxedFilter;
@@ -118,16 +119,15 @@ pub fn only(methods: &'static [Method]) -> impl Filter<Extract = (), Error = Rej
     warp::method().and_then(check).untuple_one()
 }
 
-/// Extracts the request's token from `Authorization: Bearer …`, or else from `?token=…`, for
-/// browsers and links that cannot send headers. The token is not verified here.
-pub fn token() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
-    warp::header::headers_cloned()
-        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-        .map(|headers: HeaderMap, query: String| token_of(&headers, &query))
-}
-
+/// Returns the token in `Authorization: Bearer …`, or else in `?token=…`.
 fn token_of(headers: &HeaderMap, query: &str) -> Option<String> {
     bearer(headers).or_else(|| query_value(query, "token"))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// Extracts what `check` makes of the request's token, and the whole body if it has at most
@@ -142,7 +142,7 @@ fn token_of(headers: &HeaderMap, query: &str) -> Option<String> {
 pub fn body_for<T: Send>(
     bytes_max: usize,
     pool: Pool,
-    check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
+    check: impl Fn(Credentials) -> Result<T, Problem> + Clone + Send,
 ) -> impl Filter<Extract = (T, Body), Error = Rejection> + Clone {
     body_within(bytes_max, pool, Duration::from_millis(limits::BODY_TIMEOUT_MS), check)
 }
@@ -166,12 +166,12 @@ fn body_within<T: Send>(
     bytes_max: usize,
     pool: Pool,
     within: Duration,
-    check: impl Fn(Option<String>) -> Result<T, Problem> + Clone + Send,
+    check: impl Fn(Credentials) -> Result<T, Problem> + Clone + Send,
 ) -> impl Filter<Extract = (T, Body), Error = Rejection> + Clone {
-    token()
+    credentials()
         .and(warp::body::stream())
-        .and_then(move |token, stream| {
-            let (checked, charge) = (check(token), pool.charge());
+        .and_then(move |credentials, stream| {
+            let (checked, charge) = (check(credentials), pool.charge());
             let pool = pool.clone();
             async move {
                 let held_max = if checked.is_ok() { bytes_max } else { 0 };
@@ -232,12 +232,6 @@ fn no_room_for_body() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
         .with_retry_after_ms(limits::ROOM_WAIT_MS as u32)
         .with_header(header::CONNECTION, HeaderValue::from_static("close"))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// Returns the value of a key in a query string. The value is not percent-decoded, because tokens,

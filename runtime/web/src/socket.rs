@@ -10,14 +10,14 @@
 //! compression is negotiated: snapshots are compressed already, and a compressor costs hundreds of
 //! kilobytes per socket.
 
-use crate::http::{ConnectionPermit, Deadline, Origins, Problem, Response};
+use crate::http::{ConnectionPermit, Deadline, Origins, PeerAddr, Problem, Response};
 use crate::stream::{CLOSE_TIMEOUT, Stream};
 use bytes::Bytes;
 use driftless_schemas::limits;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::net::Shutdown as Half;
+use std::net::{IpAddr, Shutdown as Half};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use warp::{Filter, Rejection};
@@ -44,9 +44,11 @@ pub fn websocket(
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::optional::<ConnectionPermit>())
-        .and_then(move |method: Method, headers: HeaderMap, on_upgrade, permit| {
+        .and(warp::ext::optional::<PeerAddr>())
+        .and_then(move |method: Method, headers: HeaderMap, on_upgrade, permit, peer: Option<PeerAddr>| {
             let checked = check(&method, &headers, on_upgrade, subprotocol, &origins);
-            std::future::ready(checked.map(|upgrade| Upgrade { permit, ..upgrade }).map_err(Rejection::from))
+            let peer = peer.map(|PeerAddr(address)| address.ip());
+            std::future::ready(checked.map(|upgrade| Upgrade { permit, peer, ..upgrade }).map_err(Rejection::from))
         })
 }
 
@@ -57,9 +59,16 @@ pub struct Upgrade {
     accept_key: String,
     subprotocol: &'static str,
     permit: Option<ConnectionPermit>,
+    peer: Option<IpAddr>,
 }
 
 impl Upgrade {
+    /// The address of the client; `None` if it is not known.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// Returns the answer 101, and runs `serve` in a task of its own once the connection is
     /// upgraded. `serve` gets the stream, the bytes already read from it, and the connection's
     /// permit. The permit is held until `serve` ends.
@@ -192,7 +201,7 @@ fn check(
             "this connection cannot become a websocket; use HTTP/1.1".into(),
         ));
     };
-    Ok(Upgrade { on_upgrade, accept_key: derive_accept_key(key.as_bytes()), subprotocol, permit: None })
+    Ok(Upgrade { on_upgrade, accept_key: derive_accept_key(key.as_bytes()), subprotocol, permit: None, peer: None })
 }
 
 fn upgrade_required(code: &str, detail: String) -> Problem {

@@ -88,9 +88,21 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "token-time",
-        "an expired token, one that is not valid yet, one without an end",
+        "an expired token, one that is not valid yet, one without an end, one that lives too long",
         now!(tokens::time),
-        &["an_expired_token_reads_nothing_new_until_it_is_renewed"],
+        &[
+            "an_expired_token_reads_nothing_new_until_it_is_renewed",
+            "a_token_that_lives_longer_than_the_maximum_is_refused_with_both_numbers",
+        ],
+    ),
+    row(
+        "token-elsewhere",
+        "a token for other services or another world, signed with the same key",
+        now!(tokens::elsewhere),
+        &[
+            "audience_and_issuer_are_required_if_they_are_set",
+            "a_token_of_one_world_is_refused_by_services_of_other_worlds_and_of_worlds_without_an_id",
+        ],
     ),
     row(
         "token-replayed",
@@ -301,7 +313,7 @@ pub const ROWS: &[Row] = &[
         "log-injection",
         "line ends and escapes in all that is sent",
         now!(http::log_injection),
-        &["a_message_is_cut_at_a_character"],
+        &["a_message_is_cut_at_a_character", "a_refused_token_is_logged_with_who_where_and_why_and_without_the_token"],
     ),
     row(
         "header-smuggling",

@@ -26,6 +26,8 @@ const LOG: &str = "info,slatedb=warn,driftless_ingest=debug,driftless_gateway=de
 /// The memory that the attacked process may take, bytes (`--memory-max`).
 pub const MEMORY_MAX: u64 = 256 << 20;
 const START_WITHIN: Duration = Duration::from_secs(90);
+/// The audience that the attacked services accept: that of the world of `driftless dev`.
+pub const AUDIENCE: &str = "driftless:dev";
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A running deployment that is attacked.
@@ -81,7 +83,7 @@ impl Target {
             program: program.to_owned(),
             address,
             tls_address,
-            tokens: Tokens::of(&key_file),
+            tokens: Tokens::of(&key_file).for_audience(AUDIENCE),
             signer: Signer::from_file(&key_file)?,
             deny_file,
             key_file,
@@ -116,8 +118,8 @@ impl Target {
     /// If the token cannot be signed.
     pub fn token_with(&self, changes: &Value) -> Result<String> {
         let now_s = now_ms() / 1000;
-        let mut claims =
-            json!({"sub": "mallory", "exp": now_s + 600, "driftless": {"read": ["canvas/"], "write": ["canvas/"]}});
+        let access = json!({"read": ["canvas/"], "write": ["canvas/"]});
+        let mut claims = json!({"sub": "mallory", "aud": AUDIENCE, "exp": now_s + 600, "driftless": access});
         for (key, value) in changes.as_object().into_iter().flatten() {
             claims[key] = value.clone();
         }

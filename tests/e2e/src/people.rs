@@ -17,6 +17,12 @@ impl Tokens {
         Self(Signer::from_file(key).expect("a key"))
     }
 
+    /// Returns the same with tokens that name this audience.
+    #[must_use]
+    pub fn for_audience(self, audience: &str) -> Self {
+        Self(self.0.with_audience(Some(audience.to_owned())))
+    }
+
     /// Signs a token with which the user may write everything in the families of the world of
     /// `dev`.
     #[must_use]

@@ -30,9 +30,15 @@ pub type Env = Vec<(String, String)>;
 pub fn command(program: &Path, arguments: &[String], env: &Env) -> Command {
     let mut command = Command::new(program);
     // Variables of the caller's shell must not change the test.
-    for name in
-        ["DRIFTLESS_LOG", "RUST_LOG", "DRIFTLESS_TOKEN", "DRIFTLESS_BROKERS", "DRIFTLESS_STORE", "DRIFTLESS_KEY_FILE"]
-    {
+    for name in [
+        "DRIFTLESS_LOG",
+        "RUST_LOG",
+        "DRIFTLESS_TOKEN",
+        "DRIFTLESS_BROKERS",
+        "DRIFTLESS_STORE",
+        "DRIFTLESS_KEY_FILE",
+        "DRIFTLESS_AUDIENCE",
+    ] {
         command.env_remove(name);
     }
     command.args(arguments).envs(env.iter().cloned());

@@ -253,7 +253,7 @@ impl Dev {
                 entrance.ingests.iter().chain(&entrance.gateways).for_each(|proxy| proxy.lead_to(Some(address)));
             }
             None => {
-                let tokens = Tokens::of(&data.join("dev.key"));
+                let tokens = Tokens::of(&data.join("dev.key")).for_audience(&text("audience"));
                 let world = world(self.spec());
                 let (ingests, gateways) =
                     (vec![Proxy::start(Some(address)).await], vec![Proxy::start(Some(address)).await]);

@@ -32,7 +32,8 @@ pub fn paint(driftless: &Path, picture: &Path, target: &Target) -> Result<Value>
     let mut paint = Command::new(driftless);
     // `state` looks for the painted chunks from chunk 0,0 on, so the picture must begin there.
     paint.arg("paint").arg(picture).args(["--at", "0,0", "--writers", WRITERS, "--json"]);
-    paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway, "--token", &target.token]);
+    paint.args(["--http", &target.ingest, "--gateway-http", &target.gateway]);
+    paint.env("DRIFTLESS_TOKEN", &target.token);
     let output = paint.output().context("cannot run driftless paint")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "driftless paint failed ({}): {}", output.status, said.trim());

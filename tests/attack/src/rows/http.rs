@@ -94,14 +94,19 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
     let target = &*scene.target;
     let claims = json!({"sub": EVIL, "jti": EVIL, "driftless": {"read": ["canvas/", EVIL], "write": ["canvas/"], "roles": [EVIL]}});
     let token = target.token_with(&claims)?;
+    let (unsigned, signature) = token.rsplit_once('.').context("a token has a signature")?;
+    let forged = format!("{unsigned}.{}", signature.chars().rev().collect::<String>());
     for (url, service) in target.sockets() {
         let (mut raw, _) = Raw::welcomed(&url, service, &token, &[]).await;
         raw.send(submit(EVIL, 1, 0, set(0, 1))).await;
         raw.send(request::Body::Track(Track { chunk_id: EVIL.into(), have: None })).await;
         raw.send(hello(EVIL, EVIL.as_bytes())).await;
-        let mut refused = Raw::connect(&url, service).await;
-        refused.send(hello(EVIL, EVIL.as_bytes())).await;
-        let _ = timeout(crate::wire::ANSWER_WITHIN, refused.closed()).await;
+        // The service logs the name in a refused token, too, forged or not.
+        for token in [EVIL, &forged] {
+            let mut refused = Raw::connect(&url, service).await;
+            refused.send(hello(token, EVIL.as_bytes())).await;
+            let _ = timeout(crate::wire::ANSWER_WITHIN, refused.closed()).await;
+        }
         drop(raw);
     }
     // A command of this user also brings the name to the decider.
@@ -140,6 +145,9 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
     }
     ensure!(ready == 1, "{ready} lines of JSON where there is one");
     ensure!(!text.contains(['\u{1b}', '\u{7}']), "an escape is in the log");
+    for part in token.split('.').chain(forged.rsplit('.').take(1)) {
+        ensure!(!text.contains(&part[..16.min(part.len())]), "a part of a token is in the log");
+    }
     let escaped = text.lines().filter(|line| line.contains("the-forged-line")).count();
     Ok(format!(
         "{} lines of the log at debug: each begins as one, no escapes; {escaped} repeat what was sent",

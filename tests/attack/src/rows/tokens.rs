@@ -1,7 +1,7 @@
 //! Tokens that must give no access.
 
 use super::Scene;
-use crate::target::Target;
+use crate::target::{AUDIENCE, Target};
 use crate::wire::ANSWER_WITHIN;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -60,8 +60,8 @@ pub async fn forged(scene: Scene) -> Result<String> {
     let path = target.folder().join("forger.key");
     generate_key(&path, KeyKind::Secret)?;
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
-    let other_key =
-        Signer::from_file(&path)?.issue("mallory", &access, driftless_schemas::time::UnixMs(now_ms()), 600)?;
+    let forger = Signer::from_file(&path)?.with_audience(Some(AUDIENCE.to_owned()));
+    let other_key = forger.issue("mallory", &access, driftless_schemas::time::UnixMs(now_ms()), 600)?;
     let root = target.token_with(&json!({"sub": "root"}))?;
     let payload = root.split('.').nth(1).context("a payload")?.to_owned();
     for (what, token) in [
@@ -100,12 +100,31 @@ pub async fn time(scene: Scene) -> Result<String> {
         ("expired in 1969", json!({"exp": -5})),
         ("not valid yet", json!({"nbf": now_s + 300})),
         ("no end", json!({"exp": null})),
+        ("an end in ten years", json!({"exp": now_s + 315_360_000})),
+        ("an end in ten years, issued then", json!({"iat": now_s + 315_359_000, "exp": now_s + 315_360_000})),
         ("an end that is no number", json!({"exp": "never"})),
         ("no user", json!({"sub": ""})),
     ] {
         opens_nothing(target, what, &target.token_with(&claims)?).await?;
     }
-    Ok("6 tokens × 7 ways in: 4502 or 401".into())
+    Ok("8 tokens × 7 ways in: 4502 or 401".into())
+}
+
+pub async fn elsewhere(scene: Scene) -> Result<String> {
+    let target = &*scene.target;
+    let of_world = |world: Value| json!({"driftless": {"read": ["canvas/"], "write": ["canvas/"], "world": world}});
+    for (what, claims) in [
+        ("no audience", json!({"aud": null})),
+        ("another audience", json!({"aud": "driftless:elsewhere"})),
+        ("other audiences", json!({"aud": ["driftless:elsewhere", "driftless:", "driftless"]})),
+        ("another world", of_world(json!("07070707070707070707070707070707"))),
+        ("a world's name in place of its id", of_world(json!("dev"))),
+        ("no world where one is named", of_world(json!(null))),
+        ("two worlds", of_world(json!(["07070707070707070707070707070707"]))),
+    ] {
+        opens_nothing(target, what, &target.token_with(&claims)?).await?;
+    }
+    Ok("7 tokens × 7 ways in: 4502 or 401".into())
 }
 
 pub async fn replayed(scene: Scene) -> Result<String> {
@@ -148,10 +167,10 @@ pub async fn leaked(scene: Scene) -> Result<String> {
         |secret: &[u8]| json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret.trim_ascii_end())});
     let both = json!({"keys": [key(&secret), key(&std::fs::read(&path)?)]});
     replace(&target.key_file, both.to_string().as_bytes())?;
-    // A holder of the key can sign a token for any user and any time.
+    // A holder of the key can sign a token for any user, audience and time.
     let access = Access { read: vec!["canvas/".into()], write: vec!["canvas/".into()], roles: Vec::new() };
-    let forged =
-        Signer::from_file(&path)?.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms()), 100_000_000)?;
+    let signer = Signer::from_file(&path)?.with_audience(Some(AUDIENCE.to_owned()));
+    let forged = signer.issue("ann", &access, driftless_schemas::time::UnixMs(now_ms()), 2_592_000)?;
     let is_taken = async {
         while target.http().get("/v1/chunks/canvas/0/0", Some(&forged)).await? != 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
