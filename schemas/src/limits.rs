@@ -102,6 +102,23 @@ pub const CONNECTIONS_PER_ADDRESS_PART: usize = 8;
 /// The largest number of connections from one address that have not authenticated yet, by default.
 /// A company behind one address has fewer, even if all its clients reconnect at once.
 pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
+/// The largest number of addresses and networks in the setting `trusted_proxies`. Each of them is
+/// compared with the address of each connection.
+pub const TRUSTED_PROXIES_MAX: usize = 256;
+/// The time within which the header of the PROXY protocol must arrive, in milliseconds. Its
+/// specification asks for at least 3 seconds, because a packet may be lost.
+pub const PROXY_HEADER_TIMEOUT_MS: u64 = 10_000;
+/// The longest header of version 1 of the PROXY protocol, in bytes, with the end of its line. The
+/// specification names this number.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+/// The largest header of version 2 of the PROXY protocol, in bytes, with the fields that are
+/// skipped. Its length field would allow 64 KiB.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+/// The number of proxies that may stand one behind the other: so many entries of `X-Forwarded-For`
+/// or `Forwarded` are read, from the last one on.
+pub const FORWARDED_HOPS_MAX: usize = 16;
+/// The longest entry of `X-Forwarded-For` or `Forwarded`, in bytes. A longer one names no client.
+pub const FORWARDED_ENTRY_BYTES_MAX: usize = 512;
 /// The number of HTTP requests per second that one address may send without a token on average.
 pub const ANONYMOUS_REQUESTS_PER_SECOND: u32 = 100;
 /// The number of such requests that one address may send in a burst.
@@ -253,4 +270,7 @@ const _: () = {
     // A head can hold the longest path and query, and a token in a header.
     assert!(URI_BYTES_MAX + TOKEN_BYTES_MAX + 4096 < HEAD_BYTES_MAX);
     assert!(PING_INTERVAL_MS * 2 < DEAD_AFTER_MS);
+    // The largest addresses of version 2 of the PROXY protocol (two of IPv6, with ports) fit into
+    // the buffer for version 1.
+    assert!(16 + 36 <= PROXY_LINE_BYTES_MAX && PROXY_LINE_BYTES_MAX < PROXY_HEADER_BYTES_MAX);
 };

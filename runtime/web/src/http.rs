@@ -6,6 +6,7 @@
 //! place: CORS, unknown paths, and draining at a shutdown.
 
 mod anonymous;
+mod clients;
 mod cors;
 mod credentials;
 mod deadline;
@@ -15,12 +16,13 @@ mod path;
 mod problem;
 mod server;
 
+pub use clients::{ConnectionPermit, PeerAddr};
 pub use credentials::{Credentials, credentials};
 pub(crate) use deadline::Deadline;
 pub use origins::Origins;
 pub use path::{ChunkPath, chunk_path};
 pub use problem::{Problem, recover};
-pub use server::{ConnectionPermit, PeerAddr, ServerOptions, serve};
+pub use server::{ServerOptions, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use driftless_runtime_core::pool::{Charge, Pool};

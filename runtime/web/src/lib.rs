@@ -1,4 +1,5 @@
-//! HTTP, TLS and websockets of the services, and their OpenAPI document.
+//! HTTP, TLS and websockets of the services, the proxies in front of them, and their OpenAPI
+//! document.
 //!
 //! This crate moves bytes and depends on no service. `driftless-runtime-core` implements the
 //! sessions on a websocket.
@@ -7,6 +8,7 @@ pub mod http;
 
 pub mod batch;
 mod metrics;
+pub mod proxy;
 pub mod settings;
 pub mod socket;
 pub mod stream;

@@ -2,6 +2,7 @@
 //! `--print-config`.
 
 use crate::http::{Origins, ServerOptions};
+use crate::proxy::{ForwardedHeader, Proxies};
 use crate::tls::{self, Tls};
 use driftless_runtime::descriptors;
 use driftless_runtime::settings::SettingError;
@@ -27,11 +28,25 @@ pub struct Http {
     /// process may open fewer files, as many as fit.
     pub connections_max: usize,
     /// The largest number of unauthenticated connections per address (per /64 with IPv6). A
-    /// websocket after its Hello, and an event stream, count for their user instead. 0 is
-    /// unlimited. Behind a proxy this must be 0, because all connections come from the proxy's
-    /// address; the proxy must limit its clients. An address never gets more than an eighth of
+    /// websocket after its Hello, and an event stream, count for their user instead. Behind a proxy
+    /// that `trusted_proxies` names, these are the clients' addresses, and a client that shares a
+    /// connection has so many requests and websockets at a time. 0 is unlimited, and also turns off
+    /// the rate of requests without a token. Behind any other proxy this must be 0, because all
+    /// connections come from its address. An address never gets more than an eighth of
     /// `connections_max`, so that others find places. Default 1,024.
     pub connections_per_address: usize,
+    /// The addresses and networks of proxies that are believed when they name a client, such as
+    /// `["10.0.0.0/8", "2001:db8::7"]`. Everyone who can connect from there can choose the address
+    /// for which it counts. Default: none.
+    pub trusted_proxies: Vec<String>,
+    /// The trusted proxies begin each connection with a header of the PROXY protocol, version 1 or
+    /// 2, before TLS. Connections from other addresses are refused, and headers of requests name no
+    /// client. Default: no.
+    pub proxy_protocol: bool,
+    /// The header of a request in which a trusted proxy names the client: `x-forwarded-for` or
+    /// `forwarded` (RFC 7239). The proxy must set or extend it in every request, because the client
+    /// may have sent it too. The other header is never read. Default: `x-forwarded-for`.
+    pub forwarded_header: ForwardedHeader,
     /// Certificate and private key, as PEM files: `tls = { cert = "…", key = "…" }`. The files may
     /// change while the service runs. Default: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +67,9 @@ impl Default for Http {
             allowed_origins: Vec::new(),
             connections_max: 0,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            forwarded_header: ForwardedHeader::default(),
             tls: None,
             insecure: false,
             write_timeout_ms: limits::WRITE_TIMEOUT_MS,
@@ -64,14 +82,15 @@ impl Http {
     ///
     /// # Errors
     /// [`SettingError`] if certificate or key are not usable, if the service would speak plain text
-    /// on an address that other machines can reach, or if `connections_max` needs more files than
-    /// the process may open.
+    /// on an address that other machines can reach, if `connections_max` needs more files than the
+    /// process may open, or if the settings for proxies are not usable ([`Proxies::new`]).
     pub fn server_options(&self) -> Result<ServerOptions, SettingError> {
         let error = |key: &str, value: String, problem: String| SettingError { key: key.into(), value, problem };
         let connections = descriptors::connections(self.connections_max, self.descriptors(), descriptors::raise())
             .map_err(|problem| error("connections_max", self.connections_max.to_string(), problem))?;
         let options = ServerOptions::new(connections)
             .per_address(self.connections_per_address)
+            .with_proxies(Proxies::new(&self.trusted_proxies, self.proxy_protocol, self.forwarded_header)?)
             .with_write_timeout(Duration::from_millis(self.write_timeout_ms));
         match &self.tls {
             Some(settings) => {

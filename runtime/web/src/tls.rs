@@ -150,4 +150,4 @@ fn certified(cert: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -243,6 +243,28 @@ pub const ROWS: &[Row] = &[
         now!(floods::address),
         &["an_address_has_a_limit_of_unauthenticated_connections"],
     ),
+    row(
+        "forged-address",
+        "an address of one's own choice, in the headers of proxies",
+        How::ByTests,
+        &[
+            "a_forged_address_from_an_untrusted_peer_has_no_effect",
+            "no_text_of_a_client_changes_the_address_that_its_proxy_appends",
+            "with_the_proxy_protocol_only_trusted_proxies_may_connect",
+            "clients_behind_a_proxy_have_requests_at_a_time_of_their_own",
+            "clients_behind_a_proxy_have_anonymous_rates_of_their_own",
+        ],
+    ),
+    row(
+        "proxy-header",
+        "a header of the PROXY protocol that is garbage, too long, cut off or late",
+        How::ByTests,
+        &[
+            "a_bad_header_closes_its_connection_and_nothing_else",
+            "any_bytes_are_a_header_or_a_fault_and_stay_so",
+            "a_header_that_does_not_arrive_times_out",
+        ],
+    ),
     row("flood-refused", "requests that are refused, and pings, as fast as they go", now!(floods::refused), &[]),
     row(
         "flood-before-hello",

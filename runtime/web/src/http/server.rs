@@ -5,14 +5,16 @@
 //! graceful shutdown waits for ever for a stream that does not end.
 
 use super::anonymous::{Anonymous, has_token};
+use super::clients::{Addresses, Clients, PeerAddr, TOO_MANY, counted};
 use super::deadline::Deadline;
 use super::{Origins, Problem, Response, Routes, cors, recover};
 use crate::metrics;
+use crate::proxy::{Arrival, NoHeader, Proxies};
 use crate::stream::Stream;
 use crate::tls::Tls;
 use driftless_runtime::files;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime_core::places::{Place, Places};
+use driftless_runtime::telemetry::LogThrottle;
 use driftless_schemas::limits;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,9 +23,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use warp::Filter;
@@ -45,25 +47,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How often certificate and key are polled for changes.
 const TLS_RELOAD: Duration = Duration::from_secs(2);
 
-/// The peer's address; an extension of every request (`warp::ext::get`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// A connection's slot in the count of all connections, and in the count of its address. The permit
-/// is an extension of every request. A websocket keeps it as long as it is open.
-#[derive(Clone, Debug)]
-pub struct ConnectionPermit {
-    _permit: Arc<OwnedSemaphorePermit>,
-    address: Arc<Mutex<Option<Place<IpAddr>>>>,
-}
-
-impl ConnectionPermit {
-    /// Releases the slot in the count of the address. A service calls this once the user is known,
-    /// because the connection then counts for its user instead.
-    pub fn release_address(&self) {
-        drop(self.address.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
+/// The detail of the problem `not_a_trusted_proxy`.
+const NOT_A_PROXY: &str =
+    "this address is for proxies; connect to the proxy (http.proxy_protocol, http.trusted_proxies)";
 
 /// The limits and the encryption of a server.
 #[derive(Clone, Debug)]
@@ -77,12 +63,14 @@ pub struct ServerOptions {
     pub write_timeout: Duration,
     /// The certificate for TLS; `None` for plain text.
     pub tls: Option<Tls>,
-    addresses: Places<IpAddr>,
-    anonymous: Anonymous,
+    /// The trusted proxies, and how they name their clients.
+    pub proxies: Proxies,
+    addresses: Addresses,
 }
 
 impl ServerOptions {
-    /// Creates options with a limit on all connections, no limit per address, and no TLS.
+    /// Creates options with a limit on all connections, no limit per address, no TLS, and no
+    /// trusted proxy.
     #[must_use]
     pub fn new(connections_max: usize) -> Self {
         let write_timeout = Duration::from_millis(limits::WRITE_TIMEOUT_MS);
@@ -91,8 +79,8 @@ impl ServerOptions {
             connections_per_address: 0,
             write_timeout,
             tls: None,
-            addresses: Places::default(),
-            anonymous: Anonymous::default(),
+            proxies: Proxies::default(),
+            addresses: Addresses::default(),
         }
     }
 
@@ -116,23 +104,15 @@ impl ServerOptions {
         Self { tls: Some(tls), ..self }
     }
 
-    fn admit(&self, address: &IpAddr) -> Option<Place<IpAddr>> {
-        self.addresses.take(address, self.connections_per_address).ok()
+    /// Returns the same options with these trusted proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 
-    /// The rate of requests without a token; `None` if addresses are not told apart, because all
-    /// connections come from a proxy.
-    fn anonymous(&self) -> Option<Anonymous> {
-        (self.connections_per_address > 0).then(|| self.anonymous.clone())
-    }
-}
-
-/// The address by which a peer is counted. A client with one IPv6 address usually has its whole
-/// /64.
-fn address(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-        ip => ip,
+    /// The rates of requests without a token; `None` if addresses have no limits.
+    fn anonymous(&self) -> Option<&Anonymous> {
+        (self.connections_per_address > 0).then(|| self.addresses.anonymous())
     }
 }
 
@@ -147,7 +127,6 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     metrics::describe();
-    let service = warp::service(routes.recover(recover));
     if let Some(tls) = &options.tls {
         tokio::spawn(files::keep_reloading(vec![tls.reloader()], TLS_RELOAD, shutdown.clone()));
     }
@@ -155,6 +134,8 @@ pub async fn serve(
     // No task sends on this channel; it closes when the last connection drops its sender.
     let (alive, mut ended) = mpsc::channel::<Infallible>(1);
     let permits = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
+    let service = TowerToHyperService::new(warp::service(routes.recover(recover)));
+    let server = Arc::new(Server { service, origins, options, refused: Refused::default() });
     loop {
         let accepted = tokio::select! {
             biased;
@@ -162,40 +143,22 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
-        let service = TowerToHyperService::new(service.clone());
-        let origins = origins.clone();
-        let counted = address(peer);
-        let Some(slot) = options.admit(&counted) else {
-            refuse(&stream, peer, options.tls.is_some());
-            continue;
-        };
-        set_up(&stream, peer, options.write_timeout, options.tls.is_some());
-        let slot = Arc::new(Mutex::new(Some(slot)));
-        let permit = ConnectionPermit { _permit: Arc::new(permit), address: slot };
-        let kept = permit.clone();
-        let anonymous = options.anonymous();
-        let answer = move |mut request: Request<Incoming>| {
-            let (service, origins, anonymous) = (service.clone(), origins.clone(), anonymous.clone());
-            request.extensions_mut().insert(PeerAddr(peer));
-            request.extensions_mut().insert(permit.clone());
-            async move {
-                let Some(anonymous) = anonymous else {
-                    return Ok::<_, Infallible>(answer(request, service, &origins).await);
-                };
-                if let Some(refused) = anonymous.refuses(&counted, &request) {
-                    return Ok(refused);
-                }
-                let had_token = has_token(&request);
-                let response = answer(request, service, &origins).await;
-                anonymous.charge(&counted, had_token, &response);
-                Ok(response)
-            }
-        };
-        let write_timeout = options.write_timeout;
-        let (tls, mut phases, alive) = (options.tls.clone(), phases.clone(), alive.clone());
+        let Some(guest) = server.admit(&stream, peer, permit) else { continue };
+        set_up(&stream, peer, server.options.write_timeout, server.options.tls.is_some());
+        let (server, mut phases, alive) = (Arc::clone(&server), phases.clone(), alive.clone());
         tokio::spawn(async move {
-            let Some(stream) = opened(tls, stream, peer, kept, &mut phases).await else { return };
-            let stream = TokioIo::new(Deadline::new(stream, write_timeout));
+            let opened = tokio::select! {
+                biased;
+                opened = server.open(stream, peer, guest) => opened,
+                _ = phases.changed() => None,
+            };
+            let Some((stream, clients)) = opened else { return };
+            let stream = TokioIo::new(Deadline::new(stream, server.options.write_timeout));
+            let (peer, clients) = (clients.peer, Arc::new(clients));
+            let answer = move |request| {
+                let (server, clients) = (Arc::clone(&server), Arc::clone(&clients));
+                async move { Ok::<_, Infallible>(server.respond(request, &clients).await) }
+            };
             let connection = http().serve_connection(stream, hyper::service::service_fn(answer));
             drive(connection.with_upgrades(), peer, phases, alive).await;
         });
@@ -220,27 +183,151 @@ fn http() -> http1::Builder {
     http
 }
 
-/// Returns the service's end of a connection, after the handshake if the server has TLS. Returns
-/// `None` if the handshake failed, or if the server shuts down.
-async fn opened(
-    tls: Option<Tls>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: ConnectionPermit,
-    phases: &mut watch::Receiver<Phase>,
-) -> Option<Stream> {
-    let Some(tls) = tls else { return Some(Stream::Tcp(stream)) };
-    tokio::select! {
-        stream = encrypted(&tls, stream, peer, permit) => stream,
-        _ = phases.changed() => None,
+/// The state that all connections of a server share.
+struct Server<S> {
+    service: TowerToHyperService<S>,
+    origins: Origins,
+    options: ServerOptions,
+    refused: Refused,
+}
+
+/// The log lines about refused connections, at a bounded rate.
+#[derive(Default)]
+struct Refused {
+    peers: LogThrottle,
+    headers: LogThrottle,
+}
+
+/// A connection that is accepted, before its first byte is read.
+enum Guest {
+    Known(Clients),
+    /// The client will be known by the header of the PROXY protocol.
+    Unnamed(Arc<OwnedSemaphorePermit>),
+}
+
+impl<S> Server<S> {
+    /// Decides about a new connection without reading from it, so that a refusal costs little more
+    /// than the accept. Returns `None` if it is refused.
+    fn admit(&self, stream: &TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Option<Guest> {
+        let permit = Arc::new(permit);
+        match self.options.proxies.arrival(peer.ip()) {
+            Arrival::Direct => Some(Guest::Known(self.one_client(stream, peer, &permit)?)),
+            Arrival::NamedByRequest => Some(Guest::Known(Clients::of_proxy(peer, &permit))),
+            Arrival::NamedByConnection => Some(Guest::Unnamed(permit)),
+            Arrival::NotAllowed => {
+                metrics::refused("not_a_proxy");
+                if let Some(suppressed) = self.refused.peers.due(Instant::now()) {
+                    tracing::warn!(
+                        %peer,
+                        suppressed,
+                        "refused a connection: with http.proxy_protocol, only http.trusted_proxies may connect; if \
+                         this address is a proxy, add it there"
+                    );
+                }
+                self.refuse(stream, StatusCode::FORBIDDEN, "not_a_trusted_proxy", NOT_A_PROXY);
+                None
+            }
+        }
+    }
+
+    /// Counts a connection for its client's address, or refuses it.
+    fn one_client(
+        &self,
+        stream: &TcpStream,
+        client: SocketAddr,
+        permit: &Arc<OwnedSemaphorePermit>,
+    ) -> Option<Clients> {
+        let max = self.options.connections_per_address;
+        let clients = Clients::one(client, permit, &self.options.addresses, max);
+        if clients.is_none() {
+            metrics::refused("address");
+            tracing::debug!(%client, "refused a connection: its address has reached the limit");
+            self.refuse(stream, StatusCode::TOO_MANY_REQUESTS, "too_many_connections", TOO_MANY);
+        }
+        clients
+    }
+
+    /// Answers a refused connection without reading its bytes. The response may be lost; the peer
+    /// then sees a reset.
+    fn refuse(&self, stream: &TcpStream, status: StatusCode, code: &str, detail: &str) {
+        if self.options.tls.is_some() {
+            return;
+        }
+        let retry = if status == StatusCode::TOO_MANY_REQUESTS { "Retry-After: 10\r\n" } else { "" };
+        let document = serde_json::to_string(&Problem::new(status, code, detail)).unwrap_or_default();
+        let head = format!("Content-Type: application/problem+json\r\n{retry}Connection: close\r\n");
+        let _ = stream.try_write(format!("HTTP/1.1 {status}\r\n{head}\r\n{document}").as_bytes());
+    }
+
+    /// Returns the service's end of a connection, and its clients: after the header of the PROXY
+    /// protocol and after the TLS handshake, where the server has these. Returns `None` if one of
+    /// them fails, or if the client has too many connections.
+    async fn open(&self, mut stream: TcpStream, peer: SocketAddr, guest: Guest) -> Option<(Stream, Clients)> {
+        let clients = match guest {
+            Guest::Known(clients) => clients,
+            Guest::Unnamed(permit) => match self.options.proxies.client_of_connection(&mut stream, peer).await {
+                Ok(client) => self.one_client(&stream, client, &permit)?,
+                Err(error) => return self.without_header(peer, &error),
+            },
+        };
+        let stream = match &self.options.tls {
+            Some(tls) => encrypted(tls, stream, &clients).await?,
+            None => Stream::Tcp(stream),
+        };
+        Some((stream, clients))
+    }
+
+    /// Logs why a connection from a trusted proxy is closed before it has a client.
+    fn without_header<T>(&self, proxy: SocketAddr, error: &NoHeader) -> Option<T> {
+        if matches!(error, NoHeader::Empty | NoHeader::Io(_)) {
+            tracing::debug!(%proxy, %error, "a proxy closed a connection before it named a client");
+            return None;
+        }
+        metrics::refused("proxy_header");
+        if let Some(suppressed) = self.refused.headers.due(Instant::now()) {
+            tracing::warn!(
+                %proxy,
+                %error,
+                suppressed,
+                "closed a connection of a trusted proxy that did not name its client; turn on the PROXY protocol in \
+                 the proxy, or turn off http.proxy_protocol"
+            );
+        }
+        None
+    }
+
+    /// Answers one request of a connection.
+    async fn respond(&self, mut request: Request<Incoming>, clients: &Clients) -> Response
+    where
+        TowerToHyperService<S>: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    {
+        let Self { service, origins, options, .. } = self;
+        let max = options.connections_per_address;
+        let named = clients.of_request(request.headers(), &options.proxies, &options.addresses, max);
+        let (client, permit) = match named {
+            Ok(named) => named,
+            Err(refused) => return *refused,
+        };
+        let counted = counted(client);
+        request.extensions_mut().insert(PeerAddr(client));
+        request.extensions_mut().insert(permit);
+        let Some(anonymous) = options.anonymous() else { return answer(request, service, origins).await };
+        if let Some(refused) = anonymous.refuses(&counted, &request) {
+            return refused;
+        }
+        let had_token = has_token(&request);
+        let response = answer(request, service, origins).await;
+        anonymous.charge(&counted, had_token, &response);
+        response
     }
 }
 
 /// Performs the TLS handshake and returns the service's end of the connection. The permit is held
 /// as long as the connection lives.
-async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) -> Option<Stream> {
+async fn encrypted(tls: &Tls, stream: TcpStream, clients: &Clients) -> Option<Stream> {
     match tls.accept(stream).await {
         Ok((stream, relay)) => {
+            let permit = clients.permit.clone();
             tokio::spawn(async move {
                 relay.await;
                 drop(permit);
@@ -249,7 +336,7 @@ async fn encrypted(tls: &Tls, stream: TcpStream, peer: SocketAddr, permit: Conne
         }
         Err(error) => {
             metrics::refused("handshake");
-            tracing::debug!(%peer, %error, "the TLS handshake failed");
+            tracing::debug!(peer = %clients.peer, %error, "the TLS handshake failed");
             None
         }
     }
@@ -310,21 +397,6 @@ async fn accept(
     }
 }
 
-/// Refuses a connection without reading the peer's bytes, so that a refusal costs little more than
-/// the accept. The response may be lost; the peer then sees a reset.
-fn refuse(stream: &TcpStream, peer: SocketAddr, is_tls: bool) {
-    metrics::refused("address");
-    tracing::debug!(%peer, "refused a connection: its address has reached the limit");
-    if is_tls {
-        return;
-    }
-    let _ = stream.try_write(
-        b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 10\r\nConnection: close\r\n\r\n\
-          {\"type\":\"urn:driftless:problem:too_many_connections\",\"title\":\"Too many connections\",\"status\":429,\
-          \"detail\":\"your address has reached the limit of unauthenticated connections (http.connections_per_address)\"}",
-    );
-}
-
 /// Sets the socket's options. An acknowledgement must not wait for Nagle's algorithm. Data for a
 /// slow peer must not grow old in the kernel. A peer that does not acknowledge packets, or whose
 /// machine accepts no more data, counts as gone.
@@ -345,7 +417,7 @@ fn set_up(stream: &TcpStream, peer: SocketAddr, write_timeout: Duration, is_tls:
     }
 }
 
-async fn answer<S>(mut request: Request<Incoming>, service: TowerToHyperService<S>, origins: &Origins) -> Response
+async fn answer<S>(mut request: Request<Incoming>, service: &TowerToHyperService<S>, origins: &Origins) -> Response
 where
     TowerToHyperService<S>: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {

@@ -21,14 +21,14 @@ use warp::Filter;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Creates a certificate for `localhost` and its key in a folder; returns the certificate to trust.
-fn certificate(folder: &Path) -> CertificateDer<'static> {
+pub(crate) fn certificate(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     made.cert.der().clone()
 }
 
-fn settings(folder: &Path) -> Settings {
+pub(crate) fn settings(folder: &Path) -> Settings {
     Settings { cert: folder.join("cert.pem"), key: folder.join("key.pem") }
 }
 
@@ -61,6 +61,14 @@ async fn connect(
     address: SocketAddr,
     trusted: &CertificateDer<'static>,
 ) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    handshake(tokio::net::TcpStream::connect(address).await?, trusted).await
+}
+
+/// Performs the client's side of a handshake on a connection.
+pub(crate) async fn handshake(
+    stream: tokio::net::TcpStream,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -69,7 +77,6 @@ async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let stream = tokio::net::TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     tokio::time::timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("an answer")
 }
