@@ -46,12 +46,13 @@ impl Replayer {
         metrics::describe();
         let memory = settings.memory()?;
         memory::announce("replayer", &memory);
-        check_topics(&world, &*log).await?;
+        let generation = world.spec().generation;
+        let (checked, indexes) = tokio::join!(check_topics(&world, &*log), Indexes::at_store_time(&store, generation));
+        checked?;
         let drain_timeout = Duration::from_millis(settings.drain_timeout_ms);
         let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
         let topic = Arc::clone(&world.topics().commands);
         let member = GroupMember::new(Arc::clone(&log), group, topic, settings.member.clone());
-        let indexes = Indexes::at_store_time(&store, world.spec().generation).await;
         let indexes = indexes.with_memory(memory.of(memory::INDEX_NAME));
         metrics::clock_skew(indexes.clock_skew_ms());
         let membership = member.join()?;

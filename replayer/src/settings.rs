@@ -57,7 +57,7 @@ impl Settings {
                 memory::PROGRAM,
                 memory::allocator(max),
                 memory::LOG_READER,
-                Part::share("log producer", 8, 4 * memory::MIB).at_most(64 * memory::MIB),
+                Part::share("log producer", 8, 4 * memory::MIB).at_most(256 * memory::MIB),
                 memory::INDEX,
                 Part::share("connections", 4, 2 * memory::MIB).at_most(16 * memory::MIB),
                 Part::share("chunks", 60, 16 * memory::MIB),
