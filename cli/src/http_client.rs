@@ -192,7 +192,7 @@ mod tests {
     fn a_token_comes_from_a_file_a_flag_or_the_environment() {
         let folder = driftless_testbed::RunDir::new("token-file").unwrap();
         let file = |text: &[u8]| {
-            let path = folder.path().join("ann.token");
+            let path = folder.path().join(format!("{}.token", text.len()));
             std::fs::write(&path, text).unwrap();
             TokenArgs { token_file: Some(path), token: None }
         };
@@ -207,10 +207,10 @@ mod tests {
             (flag(None), &["no token", "--token-file", "--token", "DRIFTLESS_TOKEN"][..]),
             (flag(Some(" ")), &["no token"]),
             (missing, &["missing", "driftless token"]),
-            (file(b" \n"), &["ann.token", "empty"]),
-            (file(b"a.b.c secret.d.e"), &["ann.token", "more than one"]),
-            (file(b"\xff"), &["ann.token", "not a text"]),
-            (file(&large), &["ann.token", "bytes"]),
+            (file(b" \n"), &["2.token", "empty"]),
+            (file(b"a.b.c secret.d.e"), &["16.token", "more than one"]),
+            (file(b"\xff"), &["1.token", "not a text"]),
+            (file(&large), &[".token", "bytes"]),
         ] {
             let error = args.get_or(None).unwrap_err().to_string();
             assert!(words.iter().all(|word| error.contains(word)) && !error.contains("secret"), "{error}");

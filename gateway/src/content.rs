@@ -7,10 +7,12 @@ use bytes::Bytes;
 use driftless_chunk::model::Picture;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::{Answer, Ask};
-use driftless_schemas::{ChunkId, Hash, Version};
+use driftless_schemas::access::Claims;
+use driftless_schemas::{ChunkId, Hash, Version, limits};
 use driftless_web::http::{ChunkPath, Problem, Response, bytes_response, has_tag, json};
 use serde_json::json as value;
 use std::ops::Range;
+use std::sync::Arc;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// Clients are told to ask again after this time for a chunk whose partition is degraded. An
@@ -19,8 +21,9 @@ pub(crate) const DEGRADED_RETRY_MS: u32 = 5_000;
 
 pub(crate) async fn content(
     path: &ChunkPath,
-    family: &Family,
+    family: &Arc<Family>,
     headers: &HeaderMap,
+    claims: &Claims,
     context: &Context,
 ) -> Result<Response, Problem> {
     let form = Form::choose(&path.extension, headers)?;
@@ -41,8 +44,15 @@ pub(crate) async fn content(
         response
     } else {
         match asked_range(headers, &etag, encoding.len()).filter(|_| is_encoding) {
-            None => form.body(family, &path.chunk, version, hash, encoding)?,
-            Some(Ok(range)) => part(&encoding, range),
+            None => {
+                context.pay(claims, form.requests(encoding.len()))?;
+                let work = (Arc::clone(family), path.chunk.clone(), version, hash, encoding);
+                form.response(work, claims, context).await?
+            }
+            Some(Ok(range)) => {
+                context.pay(claims, form.requests(range.len()))?;
+                part(&encoding, range)
+            }
             Some(Err(problem)) => problem.response(),
         }
     };
@@ -114,6 +124,9 @@ fn asked_range(headers: &HeaderMap, etag: &str, bytes: usize) -> Option<Result<R
     Some(Ok(range))
 }
 
+/// A content of which a form is made.
+type Work = (Arc<Family>, ChunkId, Version, Hash, Bytes);
+
 /// A form in which content is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -148,14 +161,30 @@ impl Form {
         Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail))
     }
 
-    fn body(
-        self,
-        family: &Family,
-        chunk: &ChunkId,
-        version: Version,
-        hash: Hash,
-        encoding: Bytes,
-    ) -> Result<Response, Problem> {
+    /// How many requests it costs to make this form of an encoding of so many bytes, and to send
+    /// it, beside the request itself.
+    fn requests(self, bytes: usize) -> usize {
+        match self {
+            Self::Encoding => bytes / limits::ENCODING_BYTES_PER_REQUEST,
+            Self::Json | Self::Png => bytes / limits::FORM_BYTES_PER_REQUEST,
+        }
+    }
+
+    /// Makes the response. Forms that take a core for milliseconds are made on a thread of their
+    /// own, in turns of the users.
+    async fn response(self, work: Work, claims: &Claims, context: &Context) -> Result<Response, Problem> {
+        if self == Self::Encoding {
+            return self.body(work);
+        }
+        let _turn = context.heavy.permit(&claims.sub.as_str().into()).await;
+        let made = tokio::task::spawn_blocking(move || self.body(work)).await;
+        made.unwrap_or_else(|panic| {
+            tracing::error!("making a form of a content panicked: {panic}");
+            Err(Problem::internal())
+        })
+    }
+
+    fn body(self, (family, chunk, version, hash, encoding): Work) -> Result<Response, Problem> {
         if self == Self::Encoding {
             return Ok(bytes_response(StatusCode::OK, "application/octet-stream", encoding));
         }

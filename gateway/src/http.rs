@@ -76,26 +76,16 @@ async fn answer(
         return Err(warp::reject::not_found());
     }
     let (claims, place) = check(&path.chunk, &credentials, context)?;
-    pay(&claims, 1, context)?;
+    context.pay(&claims, 1)?;
     let answered = match suffix[..] {
         ["events"] => {
             let reader = events::Reader { claims, credentials, permit };
             open_events(&path.chunk, reader, &headers, query, context)
         }
         ["commands", session, seq] => status(&path.chunk, &claims, session, seq, context).await,
-        _ => content(&path, &place.family, &headers, context).await,
+        _ => content(&path, &place.family, &headers, &claims, context).await,
     };
     Ok(answered.unwrap_or_else(Problem::response))
-}
-
-/// Charges requests to the user's rate, or returns a problem (429) if the rate is exceeded.
-fn pay(claims: &Claims, requests: usize, context: &Context) -> Result<(), Problem> {
-    let now = context.clock.monotonic();
-    context.shared.requests.of(&claims.sub, now).take([requests], now).map_err(|wait_ms| {
-        let most = context.shared.greeter.limits.requests_per_second;
-        let detail = format!("{:?} sends more than {most} requests a second; wait {wait_ms} ms", claims.sub);
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
-    })
 }
 
 fn check(chunk: &ChunkId, credentials: &Credentials, context: &Context) -> Result<(Claims, Place), Problem> {
@@ -146,7 +136,7 @@ fn open_several(
     let reader = events::Reader { claims, credentials, permit };
     let chunks = query_value(query, "chunks").unwrap_or_default();
     let tracks = events::parse_tracks(&chunks, query_value(query, "have").as_deref())?;
-    pay(&reader.claims, tracks.len(), context)?;
+    context.pay(&reader.claims, tracks.len())?;
     let session = session(query)?;
     events::respond(context, reader, session, tracks)
 }

@@ -7,6 +7,7 @@ use crate::follower::Follower;
 use crate::hub::shard::ShardSettings;
 use crate::hub::{self, TaskHandle};
 use crate::settings::Settings;
+use crate::turns::Turns;
 use crate::{http, metrics};
 use driftless_auth::Verifier;
 use driftless_chunk::world::World;
@@ -29,6 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
+
+/// The most pictures and JSON forms of contents that are made at a time. The other cores serve
+/// everybody else.
+const HEAVY_MAX: usize = 2;
 
 /// A running gateway.
 pub struct Gateway {
@@ -75,7 +80,8 @@ impl Gateway {
         let hub_to_damage = hub.clone();
         let input = Pool::new(memory.of("input"));
         let verifier = verifier.for_world(shared.greeter.world.id());
-        let context = Context { hub, verifier, shared, shutdown, streams, clock, input };
+        let heavy = Turns::new(HEAVY_MAX);
+        let context = Context { hub, verifier, shared, shutdown, streams, clock, heavy, input };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             standings,

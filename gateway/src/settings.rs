@@ -44,7 +44,8 @@ pub struct Settings {
     /// At shutdown, the gateway closes its websockets one after the other over this time,
     /// milliseconds. Even if this is 0, each client is told a different time to reconnect.
     pub drain_ms: u64,
-    /// Limit on the websockets that are admitted a second; twice as many are admitted at once. The
+    /// Limit on the websockets that are admitted a second; twice as many are admitted at once. A
+    /// quarter of these places is kept for addresses that open less than an eighth of the rate. The
     /// others are told when to reconnect. At shutdown, clients are told to reconnect at this rate.
     /// 0 means no limit.
     pub admissions_per_second: u32,

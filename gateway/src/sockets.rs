@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     let state = Arc::new(SocketState::new(stream));
     let handle = context.hub.open(&state);
     let mut out = Outputs::default();
-    let connection = Connection::open(handle.id, Arc::clone(&context.shared), context.clock.now(), &mut out);
+    let connection = Connection::open(handle.id, Arc::clone(&context.shared), peer, context.clock.now(), &mut out);
     let reader = Reader::new(&context.input);
     let mut socket = Socket { state, connection, reader, handle, context, permit, peer };
     let opened = socket.carry_out(&mut out).and_then(|()| {

@@ -2,7 +2,8 @@
 
 mod scene;
 
-use driftless_schemas::{Hash, SessionId};
+use driftless_gateway::Settings;
+use driftless_schemas::{Hash, SessionId, limits};
 use scene::*;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -67,6 +68,23 @@ async fn content_is_served_in_the_requested_form_and_revalidated_by_its_etag() {
         assert!(String::from_utf8_lossy(&answer.body).contains(code), "{path}");
     }
     assert_eq!(running.http("/v1/chunks/canvas/0/0", &[]).await.status, 401);
+}
+
+/// A picture keeps a core busy for milliseconds, so it counts as several requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_and_json_cost_their_user_what_they_cost() {
+    let mut town = Town::new().await;
+    town.decide(C, SessionId::new(now_ms() as u64, [1; 10]).writer("ann"), cells(0..2, 7, None)).await;
+    let each = 1 + town.live(C).replica.encoding().len() / limits::FORM_BYTES_PER_REQUEST;
+    assert!(each > 2, "{each}");
+    let set = Settings { requests_per_second: 1, requests_burst: 3 * each as u32, ..settings() };
+    let running = town.gateway(set).await;
+    let get = async |user: &str, form: &str| {
+        let bearer = format!("Bearer {}", town.token(user));
+        running.http(&format!("/v1/chunks/{C}.{form}"), &[("authorization", bearer.as_str())]).await.status
+    };
+    assert_eq!([get("ann", "png").await, get("ann", "json").await, get("ann", "png").await], [200; 3]);
+    assert_eq!([get("ann", "png").await, get("ben", "png").await], [429, 200], "each user pays for itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -464,7 +464,7 @@ async fn a_client_that_is_not_admitted_is_told_when_to_retry_and_resumes_then() 
     let have = Have { version: replica.version().0, hash: replica.clone().hash().to_bytes(), ..Have::default() };
     town.decide(C, STRANGER, cells(0..1, 5, None)).await;
 
-    // Eight sockets are admitted at once, then four a second.
+    // Six sockets of one address are admitted at once, then four a second.
     let running = town.gateway(Settings { admissions_per_second: 4, ..settings() }).await;
     let mut waiting = std::collections::VecDeque::from([tokio::time::Instant::now(); 14]);
     let mut told = Vec::new();
@@ -487,7 +487,7 @@ async fn a_client_that_is_not_admitted_is_told_when_to_retry_and_resumes_then() 
         replica.apply(&client.updates().await).unwrap();
         assert_eq!(replica.version().0, 2);
     }
-    assert!(!told.is_empty(), "fourteen clients are more than the eight that are admitted at once");
+    assert!(!told.is_empty(), "fourteen clients are more than the six that are admitted at once");
     let distinct: std::collections::BTreeSet<u32> = told.iter().copied().collect();
     assert_eq!(distinct.len(), told.len(), "each client is told a different time: {told:?}");
 }

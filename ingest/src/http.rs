@@ -64,7 +64,7 @@ fn user(context: &Arc<Context>) -> impl Fn(Credentials) -> Result<Claims, Proble
         let now = context.clock.now();
         let claims = credentials.verify(&context.verifier, now.unix)?;
         let bucket = context.rates.of(&claims.sub, now.monotonic);
-        bucket.check([1, 0, 0], now.monotonic).map_err(|wait_ms| {
+        bucket.check([1, 0, 0, 0], now.monotonic).map_err(|wait_ms| {
             let detail = format!("{:?} sends more than its rate allows; wait {wait_ms} ms", claims.sub);
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)
         })?;
@@ -151,7 +151,7 @@ async fn commands(context: &Context, claims: Claims, request: Request) -> Result
     let answered: Result<Response, Problem> = answered.await;
     if answered.is_err() {
         // A body that was read in vain was work, too. Each command of a good body counts by itself.
-        let _ = bucket.owe([1, request.body.len(), 1], context.clock.monotonic());
+        let _ = bucket.owe([1, request.body.len(), 1, 0], context.clock.monotonic());
     }
     answered
 }

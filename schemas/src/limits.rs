@@ -76,6 +76,17 @@ pub const COST_PER_SECOND: u32 = 256 * 1024;
 /// largest size, or one picture of 1024×1024 cells. `driftless paint` of 512×512 cells takes a
 /// quarter of this burst, however many writers share the token.
 pub const COST_BURST: u32 = 1024 * 1024;
+/// The content that one user's commands may wake a second, in bytes: a thousand chunks of 32 KiB.
+pub const WAKE_BYTES_PER_SECOND: u32 = 32 * 1024 * 1024;
+/// The content that one user's commands may wake at once after a pause, in bytes.
+pub const WAKE_BYTES_BURST: u32 = 256 * 1024 * 1024;
+/// How long a chunk counts as awake after a command at least, in milliseconds.
+pub const WAKE_MS: u64 = 60_000;
+/// The number of chunks that count as awake at least; twice as many may be remembered.
+pub const WAKE_CHUNKS_MAX: usize = 65_536;
+/// The least size of a content that a command wakes, in bytes: its entry in the index, its ledger,
+/// an object in the store.
+pub const WAKE_BYTES_MIN: usize = 1024;
 /// The number of Track, Untrack, Refresh and DriftReport requests per second that one user may send
 /// to a gateway on average. An HTTP request counts as one such request.
 pub const REQUESTS_PER_SECOND: u32 = 2_000;
@@ -89,6 +100,12 @@ pub const CONNECTIONS_PER_USER: usize = 128;
 /// The largest number of connections of a service, by default. If the process may open fewer files,
 /// as many as fit beside [`DESCRIPTORS_RESERVED`].
 pub const CONNECTIONS_MAX_DEFAULT: usize = 20_000;
+/// Each so many bytes of a content in its canonical encoding, requested over HTTP, count as one
+/// request more.
+pub const ENCODING_BYTES_PER_REQUEST: usize = 64 * 1024;
+/// Each so many bytes of a content whose picture or JSON is requested count as one request more: to
+/// make these forms costs much more than to send the encoding.
+pub const FORM_BYTES_PER_REQUEST: usize = 2 * 1024;
 /// The memory that a connection is expected to take, bytes: a request that is being read, and its
 /// answer. An idle websocket takes less than half of it.
 pub const CONNECTION_BYTES: usize = 16 * 1024;

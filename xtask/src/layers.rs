@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("replayer-core", &["schemas", "chunk", "runtime-core"]),
     ("gateway-core", &["schemas", "chunk", "runtime-core"]),
     ("client-core", &["schemas", "chunk"]),
-    ("runtime", &["schemas"]),
+    ("runtime", &["schemas", "runtime-core"]),
     ("log", &["schemas", "runtime"]),
     ("store", &["schemas", "runtime"]),
     ("auth", &["schemas", "runtime-core", "runtime"]),

@@ -44,6 +44,8 @@ pub(crate) struct Chunk {
     /// Questions over HTTP that wait for the replica, each with its number.
     pub asks: Vec<(u64, Ask)>,
     pub load: Load,
+    /// True if the hub's `loads_without_room` contains the chunk.
+    pub waits_for_room: bool,
     /// When the last record of the chunk was read.
     pub recorded_at: MonotonicMs,
     /// True if the hub's `eviction_order` contains the chunk.
@@ -143,6 +145,7 @@ impl Chunk {
             trackers: BTreeSet::new(),
             waiting: BTreeMap::new(),
             asks: Vec::new(),
+            waits_for_room: false,
             load: Load::Idle,
             recorded_at: MonotonicMs::default(),
             is_in_eviction_order: false,

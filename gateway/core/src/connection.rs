@@ -20,6 +20,7 @@ use driftless_runtime_core::{Environment, Greeter, Identity, Outputs as SessionO
 use driftless_schemas::proto::{RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{close, limits};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,10 +80,10 @@ pub struct Connection {
 impl Connection {
     /// Creates the connection of a socket that was just opened. If too many sockets were opened at
     /// once, `out` closes the socket, and the close reason names the time after which the client
-    /// may connect again.
+    /// may connect again. `peer` is the client's address, if it is known.
     #[must_use]
-    pub fn open(socket: SocketId, shared: Arc<Shared>, now: Now, out: &mut Outputs) -> Self {
-        if let Err(after_ms) = shared.admission.admit(now.monotonic) {
+    pub fn open(socket: SocketId, shared: Arc<Shared>, peer: Option<IpAddr>, now: Now, out: &mut Outputs) -> Self {
+        if let Err(after_ms) = shared.admission.admit(peer, now.monotonic) {
             out.session.end(close::OVERLOADED, close::come_again("too many sockets come at once", after_ms));
         }
         let session = Session::new(shared.greeter.clone(), now.monotonic);

@@ -46,6 +46,9 @@ pub struct Hub {
     replicas: Pool,
     /// The room that the loads in flight take.
     loads: Pool,
+    /// Chunks whose load found no room in memory, in the order of the requests. Some of them may
+    /// not be wanted any more.
+    loads_without_room: VecDeque<ChunkId>,
     /// Approximate memory of all rings.
     ring_bytes: usize,
     /// The bytes that are queued for all sockets together.
@@ -88,6 +91,7 @@ impl Hub {
             turn_updates: BTreeMap::new(),
             turn_sockets: Vec::new(),
             watched: BTreeSet::new(),
+            loads_without_room: VecDeque::new(),
             ring_bytes: 0,
             queued_bytes: 0,
             eviction_order: VecDeque::new(),

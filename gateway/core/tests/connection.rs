@@ -11,6 +11,7 @@ use driftless_schemas::access::{Access, Claims};
 use driftless_schemas::proto::{self, Ping, RefusalCode, request};
 use driftless_schemas::time::{MonotonicMs, Now, UnixMs};
 use driftless_schemas::{close, format};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ impl Environment for Verifier {
         [7; 10]
     }
 }
+
+/// The client's address.
+const PEER: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
 
 fn shared(admissions_per_second: u32, allowance: Allowance) -> Arc<Shared> {
     Arc::new(Shared {
@@ -68,7 +72,7 @@ struct Socket {
 impl Socket {
     fn open(shared: &Arc<Shared>) -> (Self, Outputs) {
         let mut out = Outputs::default();
-        let connection = Connection::open(SocketId(3), Arc::clone(shared), START, &mut out);
+        let connection = Connection::open(SocketId(3), Arc::clone(shared), PEER, START, &mut out);
         (Self { connection, now: START }, out)
     }
 
@@ -196,7 +200,7 @@ fn a_socket_above_the_limit_of_new_sockets_is_told_when_to_come_again() {
     assert_eq!([closed(), closed()], [None, None], "the limit admits the sockets of two seconds at once, here two");
     let end = closed().unwrap();
     assert_eq!(end.code, close::OVERLOADED);
-    assert_eq!(close::retry_after_ms(&end.reason), Some(3_000));
+    assert_eq!(close::retry_after_ms(&end.reason), Some(2_500));
 }
 
 #[test]

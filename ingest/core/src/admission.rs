@@ -1,6 +1,7 @@
 //! The checks of one command, in order (docs/design.md#ingest): token, chunk id, known family,
 //! write access, numbers, whether the user's rate is used up, shape by the model, reuse of a
-//! number, rate. Rights come first, then the rate, then work.
+//! number, rate. Rights come first, then the rate, then work. A command to a chunk that has had
+//! none for a while costs the size of the content that it wakes.
 //!
 //! A rejected command counts for its user's rate as a command with its bytes, unless the rate is
 //! the reason: rejections are work, too. The first check that fails determines the rejection. The
@@ -10,8 +11,9 @@
 use crate::policy::Policy;
 use crate::rate::Bucket;
 use crate::rejection::Rejection;
+use crate::wakes::Wakes;
 use bytes::Bytes;
-use driftless_chunk::world::{Place, World};
+use driftless_chunk::world::{Family, Place, World};
 use driftless_runtime_core::places::Users;
 use driftless_runtime_core::{Greeter, Identity, announced};
 use driftless_schemas::proto::{self, RejectCode};
@@ -19,6 +21,7 @@ use driftless_schemas::time::{Now, UnixMs};
 use driftless_schemas::world::Unplaced;
 use driftless_schemas::{ChunkId, Partition, Seq, limits};
 use prost::Message as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A command as the client sent it, before any check.
@@ -89,6 +92,9 @@ pub struct Admission {
     world: Arc<World>,
     policy: Policy,
     users: Users,
+    wakes: Arc<Wakes>,
+    /// The size of the first content of each family's chunks, by the family's name.
+    content_bytes: Arc<BTreeMap<String, usize>>,
 }
 
 impl Admission {
@@ -96,7 +102,9 @@ impl Admission {
     #[must_use]
     pub fn new(world: Arc<World>, policy: Policy) -> Self {
         let users = Users::new(policy.connections_per_user, policy.connections_of_role.clone());
-        Self { world, policy, users }
+        let sizes = world.families().iter().map(|family| (family.spec.name.clone(), content_bytes(family)));
+        let content_bytes = Arc::new(sizes.collect());
+        Self { world, policy, users, wakes: Arc::default(), content_bytes }
     }
 
     /// The world whose commands are checked.
@@ -148,7 +156,7 @@ impl Admission {
         let admitted = self.check(who, submission, (bucket, bytes), now, is_reused);
         if admitted.as_ref().is_err_and(|rejection| rejection.code != RejectCode::RateLimited) {
             // Commands are not delayed by a debt, but rejected.
-            let _ = bucket.owe([1, bytes, 1], now.monotonic);
+            let _ = bucket.owe([1, bytes, 1, 0], now.monotonic);
         }
         admitted
     }
@@ -178,7 +186,7 @@ impl Admission {
             return Err(Rejection::never(RejectCode::NoWriteAccess, message));
         }
         check_numbers(submission.seq, submission.after)?;
-        bucket.check([1, bytes, 0], now.monotonic).map_err(|wait_ms| self.too_fast(who, 1, wait_ms))?;
+        bucket.check([1, bytes, 0, 0], now.monotonic).map_err(|wait_ms| self.too_fast(who, (1, 0), wait_ms))?;
         let (body, cost) = check_shape(&place, submission.body)?;
         if is_reused(&chunk) {
             let message = format!(
@@ -188,7 +196,13 @@ impl Admission {
             return Err(Rejection::never(RejectCode::SeqReused, message));
         }
         let bytes = if let proto::command::Body::Command(bytes) = &body { bytes.len() } else { 0 };
-        bucket.take([1, bytes, cost], now.monotonic).map_err(|wait_ms| self.too_fast(who, cost, wait_ms))?;
+        let woken = match self.wakes.wakes(&chunk, now.monotonic) {
+            true => self.content_bytes.get(&place.family.spec.name).copied().unwrap_or(limits::WAKE_BYTES_MIN),
+            false => 0,
+        };
+        let taken = bucket.take([1, bytes, cost, woken], now.monotonic);
+        taken.map_err(|wait_ms| self.too_fast(who, (cost, woken), wait_ms))?;
+        self.wakes.note(&chunk, now.monotonic);
         let record = record(who, &chunk, submission.seq, submission.after, now.unix, body);
         Ok(Admitted { chunk, seq: Seq(submission.seq), partition: place.partition, key: place.key.into(), record })
     }
@@ -212,10 +226,10 @@ impl Admission {
         Ok(place)
     }
 
-    fn too_fast(&self, who: &Identity, cost: usize, wait_ms: u32) -> Rejection {
-        let Policy { commands_per_second, bytes_per_second, cost_per_second, .. } = self.policy;
+    fn too_fast(&self, who: &Identity, (cost, woken): (usize, usize), wait_ms: u32) -> Rejection {
+        let Policy { commands_per_second, bytes_per_second, cost_per_second, wake_bytes_per_second, .. } = self.policy;
         let message = format!(
-            "{:?} submits more than {commands_per_second} commands, {bytes_per_second} bytes or {cost_per_second} units of cost a second (this one costs {cost}); wait {wait_ms} ms",
+            "{:?} submits more than {commands_per_second} commands, {bytes_per_second} bytes or {cost_per_second} units of cost a second, or wakes more than {wake_bytes_per_second} bytes of content (this one costs {cost} and wakes {woken} bytes); wait {wait_ms} ms",
             who.claims.sub
         );
         Rejection::later(RejectCode::RateLimited, wait_ms, message)
@@ -235,6 +249,13 @@ impl Admission {
     pub fn refused_by_log(&self, reason: &str) -> Rejection {
         Rejection::never(RejectCode::Unavailable, format!("the log refuses this command: {reason}"))
     }
+}
+
+/// The size of the first content of a family's chunks, in bytes.
+fn content_bytes(family: &Family) -> usize {
+    let id = format!("{}{}", family.spec.name, "/0".repeat(family.spec.coordinates as usize));
+    let bytes = id.parse().map_or(0, |id: ChunkId| family.model.encode(&family.model.initial(&id)).len());
+    bytes.max(limits::WAKE_BYTES_MIN)
 }
 
 fn check_numbers(seq: u64, after: u64) -> Result<(), Rejection> {

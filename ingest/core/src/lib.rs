@@ -9,6 +9,7 @@
 //! * [`admission`]: the checks of one command, in order, the same over websocket and HTTP.
 //! * [`rejection`]: a rejection's code, whether to send the command again, and what to change.
 //! * [`rate`]: how much one user may submit, over all sockets of a process.
+//! * `wakes`: which chunks have had commands lately, and so are cheap to write to.
 //! * [`numbers`]: finds a number that a socket uses for two commands.
 //! * [`connection`]: one socket from Hello to its end. `driftless-runtime-core` has the part that
 //!   ingest shares with the gateway.
@@ -21,6 +22,7 @@ pub mod numbers;
 pub mod policy;
 pub mod rate;
 pub mod rejection;
+mod wakes;
 
 #[cfg(test)]
 mod property_tests;

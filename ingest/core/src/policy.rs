@@ -26,6 +26,13 @@ pub struct Policy {
     /// The limit on the cost of the commands that one user submits at once after a pause. Default
     /// 1,048,576.
     pub cost_burst: u32,
+    /// The limit on the content that one user's commands wake a second, in bytes, over all sockets.
+    /// A command to a chunk without commands for a minute counts with the size of the chunk's first
+    /// content: the owner must load and store it. Default 32 MiB.
+    pub wake_bytes_per_second: u32,
+    /// The limit on the content that one user's commands wake at once after a pause, in bytes.
+    /// Default 256 MiB.
+    pub wake_bytes_burst: u32,
     /// The limit on the open websockets of one user to this process; 0 means no limit. Default 128.
     pub connections_per_user: usize,
     /// Limits on the open websockets of users with a role, such as `service = 10000`. The greatest
@@ -54,6 +61,8 @@ impl Default for Policy {
             bytes_burst: limits::COMMAND_BYTES_BURST,
             cost_per_second: limits::COST_PER_SECOND,
             cost_burst: limits::COST_BURST,
+            wake_bytes_per_second: limits::WAKE_BYTES_PER_SECOND,
+            wake_bytes_burst: limits::WAKE_BYTES_BURST,
             connections_per_user: limits::CONNECTIONS_PER_USER,
             connections_of_role: BTreeMap::new(),
             in_flight_max: 4096,
@@ -94,6 +103,8 @@ impl Policy {
         at_least("bytes_burst", self.bytes_burst.into(), largest)?;
         at_least("cost_per_second", self.cost_per_second.into(), 1)?;
         at_least("cost_burst", self.cost_burst.into(), 1)?;
+        at_least("wake_bytes_per_second", self.wake_bytes_per_second.into(), 1)?;
+        at_least("wake_bytes_burst", self.wake_bytes_burst.into(), 1)?;
         at_least("in_flight_max", self.in_flight_max as u64, limits::LEDGER_WINDOW)?;
         at_least("session_age_max_ms", self.session_age_max_ms, 60_000)?;
         at_least("unavailable_retry_ms", self.unavailable_retry_ms.into(), 1)

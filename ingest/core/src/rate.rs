@@ -1,13 +1,15 @@
-//! Limits how much a user may submit: commands, bytes, and the cost that the model gives to the
-//! commands (`Model::cost`). All sockets of a user share these limits.
+//! Limits how much a user may submit: commands, bytes, the cost that the model gives to the
+//! commands (`Model::cost`), and the content of chunks that the commands wake. All sockets of a
+//! user share these limits.
 
 use crate::policy::Policy;
 use driftless_runtime_core::rate::{self, Allowance};
 
 /// The buckets of all users.
-pub type Rates = rate::Rates<3>;
-/// A user's bucket, from which commands take their amounts: [commands, bytes, cost].
-pub type Bucket = rate::Bucket<3>;
+pub type Rates = rate::Rates<4>;
+/// A user's bucket, from which commands take their amounts: [commands, bytes, cost,
+/// bytes of woken contents].
+pub type Bucket = rate::Bucket<4>;
 
 /// Creates full buckets with the limits of this policy.
 #[must_use]
@@ -16,5 +18,6 @@ pub fn rates(policy: &Policy) -> Rates {
         Allowance { per_second: policy.commands_per_second, burst: policy.commands_burst },
         Allowance { per_second: policy.bytes_per_second, burst: policy.bytes_burst },
         Allowance { per_second: policy.cost_per_second, burst: policy.cost_burst },
+        Allowance { per_second: policy.wake_bytes_per_second, burst: policy.wake_bytes_burst },
     ])
 }

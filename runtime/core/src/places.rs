@@ -6,6 +6,7 @@
 
 use driftless_schemas::access::Claims;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The counts of all holders. Clones share the counts.
@@ -28,6 +29,16 @@ pub struct Users {
     /// `connections_per_user` and the user's roles applies; 0 means no limit.
     pub connections_of_role: BTreeMap<String, usize>,
     places: Places<String>,
+}
+
+/// The address by which a client is counted. A client with one IPv6 address usually has its whole
+/// /64.
+#[must_use]
+pub fn counted(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+        ip => ip,
+    }
 }
 
 /// A holder has reached its limit of connections.

@@ -446,17 +446,17 @@ fn a_step_of_the_wall_clock_changes_no_rate_and_admits_as_many_sockets() {
     // requests.
     let answers = |steps_ms: [i64; 3]| {
         let rates = Rates::new([Allowance { per_second: 10, burst: 2 }]);
-        let admission = Admission::new(1);
+        let (admission, address) = (Admission::new(1), Some([192, 0, 2, 7].into()));
         let mut now = START;
         let bucket = rates.of("ann", now.monotonic);
         steps_ms.map(|step_ms| {
             now.unix = now.unix.plus_ms(step_ms);
             now.monotonic = now.monotonic.plus_ms(10);
-            (bucket.take([1], now.monotonic), admission.admit(now.monotonic))
+            (bucket.take([1], now.monotonic), admission.admit(address, now.monotonic))
         })
     };
     let steady = answers([10, 10, 10]);
-    assert_eq!(steady, [(Ok(()), Ok(())), (Ok(()), Ok(())), (Err(80), Err(3_000))]);
+    assert_eq!(steady, [(Ok(()), Ok(())), (Ok(()), Ok(())), (Err(80), Err(2_500))]);
     assert_eq!(answers([10, -3_600_000, 10]), steady);
     assert_eq!(answers([10, 3_600_000, 10]), steady);
 }

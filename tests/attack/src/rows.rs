@@ -287,6 +287,15 @@ pub const ROWS: &[Row] = &[
         &["an_address_without_a_token_has_a_rate_of_requests_and_of_bytes"],
     ),
     row(
+        "flood-pictures",
+        "pictures and JSON of large chunks, as fast as they come",
+        How::ByTests,
+        &[
+            "pictures_and_json_cost_their_user_what_they_cost",
+            "users_get_permits_in_turn_and_dropped_requests_get_none",
+        ],
+    ),
+    row(
         "flood-descriptors",
         "more connections than the process may open files",
         How::ByTests,
@@ -302,7 +311,10 @@ pub const ROWS: &[Row] = &[
         "flood-dirty",
         "small commands to more large chunks than a replayer has memory for",
         How::ByTests,
-        &["the_memory_of_chunks_is_bounded_however_many_chunks_are_touched"],
+        &[
+            "a_command_costs_the_content_that_it_wakes",
+            "the_memory_of_chunks_is_bounded_however_many_chunks_are_touched",
+        ],
     ),
     row(
         "chunk-explosion",

@@ -205,7 +205,7 @@ impl Process {
     /// Opens the server's end of a socket after a client has connected.
     pub fn accept(&mut self, id: u64, peer: usize, now: u64) {
         let mut out = Outputs::default();
-        let connection = Connection::open(SocketId(id), Arc::clone(&self.shared), self.clock(now), &mut out);
+        let connection = Connection::open(SocketId(id), Arc::clone(&self.shared), None, self.clock(now), &mut out);
         self.sockets.insert(id, Socket { link: Link::new(peer), connection, expires: None, queued: VecDeque::new() });
     }
 

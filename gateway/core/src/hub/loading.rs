@@ -43,7 +43,7 @@ impl Hub {
     }
 
     /// Starts a load if none is in flight, the retry time has come, and memory has room. Otherwise
-    /// a later tick tries again.
+    /// a later tick tries again, or the end of another load.
     pub(super) fn begin_load(&mut self, id: &ChunkId) {
         self.watched.insert(id.clone());
         let partition = self.chunks.get(id).map(|chunk| chunk.partition);
@@ -53,7 +53,13 @@ impl Hub {
             return;
         }
         let room = self.load_bytes();
-        if !self.replicas.has_room(self.loads.used() + room) {
+        if !self.has_room_for_load() {
+            if let Some(chunk) = self.chunks.get_mut(id)
+                && !std::mem::replace(&mut chunk.waits_for_room, true)
+            {
+                self.loads_without_room.push_back(id.clone());
+                self.forget_unwanted_loads();
+            }
             return;
         }
         let Self { chunks, world, now, loads, .. } = self;
@@ -80,6 +86,40 @@ impl Hub {
         }
         self.take_load(&id, loaded, reread);
         self.charge(&id);
+        self.begin_loads_without_room();
+    }
+
+    /// Keeps the queue of loads short, although clients track chunks and untrack them again.
+    fn forget_unwanted_loads(&mut self) {
+        if self.loads_without_room.len() <= 2 * self.chunks.len() + LOADS_AT_LEAST {
+            return;
+        }
+        let chunks = &mut self.chunks;
+        // The flag is taken at the first place of a chunk, and so later places go.
+        let mut waits = |id: &ChunkId| chunks.get_mut(id).is_some_and(|c| std::mem::take(&mut c.waits_for_room));
+        self.loads_without_room.retain(|id| waits(id));
+        for id in &self.loads_without_room {
+            if let Some(chunk) = self.chunks.get_mut(id) {
+                chunk.waits_for_room = true;
+            }
+        }
+    }
+
+    fn has_room_for_load(&self) -> bool {
+        self.replicas.has_room(self.loads.used() + self.load_bytes())
+    }
+
+    /// Starts loads that had no room, as far as there is room now.
+    fn begin_loads_without_room(&mut self) {
+        while self.has_room_for_load()
+            && let Some(id) = self.loads_without_room.pop_front()
+        {
+            let Some(chunk) = self.chunks.get_mut(&id) else { continue };
+            chunk.waits_for_room = false;
+            if chunk.live.is_none() && chunk.is_wanted() {
+                self.begin_load(&id);
+            }
+        }
     }
 
     fn take_load(&mut self, id: &ChunkId, loaded: Result<Option<Loaded>, LoadError>, reread: Option<Box<Reread>>) {

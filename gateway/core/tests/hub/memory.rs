@@ -114,6 +114,19 @@ fn the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected() {
     assert_eq!(gateway.hub.replica_bytes(), 0, "nothing leaks");
 }
 
+/// A budget that has room for four loads at a time serves many small chunks as fast as they load.
+#[test]
+fn a_load_that_ends_makes_room_for_the_next_one_without_a_tick() {
+    let log = Log::new();
+    let mut gateway = all(&log, Settings { replicas_bytes_max: Some(200_000), ..settings() });
+    let socket = gateway.join(writer(2));
+    (0..40).for_each(|i| gateway.request(socket, track(&format!("tape/{i}"), None)));
+    assert_eq!(gateway.loads.len(), 4);
+    gateway.load_all(&log);
+    let got = gateway.got(&log, socket);
+    assert_eq!(got.iter().filter(|said| said.starts_with("tracked")).count(), 40, "{got:?}");
+}
+
 #[test]
 fn an_idle_replica_is_dropped_after_a_while_and_nothing_leaks() {
     let mut log = Log::new();

@@ -199,6 +199,31 @@ fn one_fill_costs_as_much_as_the_cells_that_it_writes() {
     assert_eq!(fills.produced().len(), 1);
 }
 
+/// A command of a few bytes makes the owner load and store a whole content, unless the chunk is in
+/// use.
+#[test]
+fn a_command_costs_the_content_that_it_wakes() {
+    const BURST: usize = 40_000;
+    let policy = Policy { wake_bytes_per_second: 1, wake_bytes_burst: BURST as u32, ..Policy::default() };
+    let mut scene = Scene::greeted(policy);
+    let id = |i: usize| format!("canvas/0/{i}");
+    let mut woken = 0;
+    let rejected = loop {
+        scene.send([submit(&id(woken), 1, 0, cell(1, 1))]);
+        match scene.produced().len() {
+            0 => break scene.rejection(),
+            _ => woken += 1,
+        }
+        scene.events();
+    };
+    assert_eq!((rejected.code(), rejected.retry()), (RejectCode::RateLimited, Retry::After));
+    let said = rejected.message.split("wakes ").nth(2).unwrap_or_default();
+    let each: usize = said.split(' ').next().unwrap().parse().unwrap();
+    assert!(each >= limits::WAKE_BYTES_MIN && woken == BURST / each, "{woken} of {each} bytes: {}", rejected.message);
+    scene.send([submit(&id(0), 2, 1, cell(1, 2)), submit(&id(woken), 2, 1, cell(1, 2))]);
+    assert_eq!(scene.produced().len(), 1, "only the chunk in use takes a command");
+}
+
 #[test]
 fn a_refusal_by_the_log_is_final_a_time_out_gets_no_answer_and_a_full_log_is_retried() {
     let mut scene = Scene::greeted(Policy::default());

@@ -8,7 +8,7 @@ use super::anonymous::Anonymous;
 use super::{Problem, Response};
 use crate::metrics;
 use crate::proxy::Proxies;
-use driftless_runtime_core::places::{Place, Places};
+use driftless_runtime_core::places::{Place, Places, counted};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -54,21 +54,12 @@ impl Addresses {
     /// Takes a slot for one more connection of the client's address, whose limit is `max`; 0 is
     /// unlimited. Returns `None` if the address has reached the limit.
     fn admit(&self, client: SocketAddr, max: usize) -> Option<Place<IpAddr>> {
-        self.places.take(&counted(client), max).ok()
+        self.places.take(&counted(client.ip()), max).ok()
     }
 
     /// The rates of requests without a token.
     pub fn anonymous(&self) -> &Anonymous {
         &self.anonymous
-    }
-}
-
-/// The address by which a client is counted. A client with one IPv6 address usually has its whole
-/// /64.
-pub(super) fn counted(client: SocketAddr) -> IpAddr {
-    match client.ip().to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-        ip => ip,
     }
 }
 
@@ -136,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_client_is_counted_by_its_ipv4_address_or_by_its_64() {
-        let counted = |client: &str| counted(client.parse().unwrap()).to_string();
+        let counted = |client: &str| counted(client.parse::<SocketAddr>().unwrap().ip()).to_string();
         assert_eq!(counted("192.0.2.7:1"), "192.0.2.7");
         assert_eq!(counted("[::ffff:192.0.2.7]:1"), "192.0.2.7");
         assert_eq!(counted("[2001:db8:1:2:3:4:5:6]:1"), "2001:db8:1:2::");

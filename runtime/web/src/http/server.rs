@@ -5,7 +5,7 @@
 //! graceful shutdown waits for ever for a stream that does not end.
 
 use super::anonymous::{Anonymous, has_token};
-use super::clients::{Addresses, Clients, PeerAddr, TOO_MANY, counted};
+use super::clients::{Addresses, Clients, PeerAddr, TOO_MANY};
 use super::deadline::Deadline;
 use super::{Origins, Problem, Response, Routes, cors, recover};
 use crate::metrics;
@@ -15,6 +15,7 @@ use crate::tls::Tls;
 use driftless_runtime::files;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::telemetry::LogThrottle;
+use driftless_runtime_core::places::counted;
 use driftless_schemas::limits;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -308,7 +309,7 @@ impl<S> Server<S> {
             Ok(named) => named,
             Err(refused) => return *refused,
         };
-        let counted = counted(client);
+        let counted = counted(client.ip());
         request.extensions_mut().insert(PeerAddr(client));
         request.extensions_mut().insert(permit);
         let Some(anonymous) = options.anonymous() else { return answer(request, service, origins).await };

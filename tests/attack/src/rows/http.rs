@@ -145,8 +145,11 @@ pub async fn log_injection(scene: Scene) -> Result<String> {
     }
     ensure!(ready == 1, "{ready} lines of JSON where there is one");
     ensure!(!text.contains(['\u{1b}', '\u{7}']), "an escape is in the log");
+    // The one line of JSON is no log: it has a link with a token, for the person at the terminal.
+    let logged: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).collect();
     for part in token.split('.').chain(forged.rsplit('.').take(1)) {
-        ensure!(!text.contains(&part[..16.min(part.len())]), "a part of a token is in the log");
+        let with_it = logged.iter().find(|line| line.contains(&part[..16.min(part.len())]));
+        ensure!(with_it.is_none(), "a part of a token is in the log: {with_it:?}");
     }
     let escaped = text.lines().filter(|line| line.contains("the-forged-line")).count();
     Ok(format!(
