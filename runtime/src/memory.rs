@@ -1,7 +1,7 @@
 //! The memory of a process: how much it may take, how much it takes, and how it is divided.
 //!
-//! Counted is *anonymous* memory: what the process itself has written. Pages of files, which the
-//! kernel can drop at any time, are apart.
+//! *Anonymous* memory counts: the pages that the process itself has written. Pages of files, which
+//! the kernel can drop at any time, are apart.
 
 use crate::shutdown::Shutdown;
 use driftless_runtime_core::memory::{Division, Part};
@@ -16,10 +16,11 @@ const OF_LIMIT: u64 = 80;
 
 /// A mebibyte, in bytes.
 pub const MIB: usize = 1 << 20;
-/// What a service needs before it serves anyone: its code's data, its threads' stacks, clients of
-/// the log and of the store, metrics.
+/// The memory that a service needs before it serves clients: its code's data, its threads' stacks,
+/// clients of the log and of the store, metrics.
 pub const PROGRAM: Part = Part::fixed("program", 24 * MIB);
-/// What the allocator holds beside the bytes in use: a fifth of the whole, measured under load.
+/// The memory that the allocator holds beside the bytes in use. A fifth of the whole is an
+/// estimate, which no measurement under load has confirmed yet.
 #[must_use]
 pub const fn allocator(max: usize) -> Part {
     Part::fixed("allocator", max / 5)

@@ -7,8 +7,8 @@
 //! jumps back must not refuse clients.
 //!
 //! A part of the rate is kept for addresses that open few sockets. So one address that opens
-//! sockets as fast as it can keeps nobody else out, and it still gets most of the rate while nobody
-//! else wants it: behind a proxy, all clients may have one address.
+//! sockets as fast as it can does not keep the others out. The address still gets most of the rate
+//! while the others want little: behind a proxy, all clients may have one address.
 
 use crate::places::counted;
 use crate::rate::{Allowance, Rates};
@@ -32,7 +32,7 @@ const FEW_PART: u32 = 8;
 pub struct Admission {
     /// The microseconds of the rate that one admitted socket uses up; 0 admits every socket.
     each_us: u64,
-    /// What an address may open without counting among those that open many sockets.
+    /// The sockets that an address may open without counting among those that open many sockets.
     few: Rates<1>,
     queue: Mutex<Queue>,
 }
@@ -61,8 +61,8 @@ impl Admission {
     /// known. Addresses of one IPv6 /64 count as one.
     ///
     /// # Errors
-    /// Milliseconds after which the socket may connect again, at most [`RETRY_AFTER_MS_MAX`]. Below
-    /// that bound each refused socket gets a later time than the one before of the same kind of
+    /// Milliseconds after which the socket may connect again, at most [`RETRY_AFTER_MS_MAX`]. Up to
+    /// this bound each refused socket gets a later time than the one before of the same kind of
     /// address, rounded to milliseconds.
     pub fn admit(&self, address: Option<IpAddr>, now: MonotonicMs) -> Result<(), u32> {
         if self.each_us == 0 {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One part of a service's memory. All sizes are in bytes.
+/// A part of a service's memory. All sizes are in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
     name: &'static str,

@@ -137,7 +137,7 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
 /// [`Problem`]. Unlike warp's own filter, this one does not require a Content-Length, which `curl
 /// -X POST` does not send.
 ///
-/// What is held of a body counts against `pool`; without room the answer is 503.
+/// The bytes that are held of a body count against `pool`; without room the answer is 503.
 ///
 /// If `check` refuses the token, no byte of the body is held: the bytes are read and dropped, so
 /// that the client can read the response.

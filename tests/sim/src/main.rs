@@ -40,7 +40,7 @@ struct Options {
     /// Print the last steps of the run; needs --seed
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// With --seed: run the seed with this deliberate bug. With --mutants: check only this one
+    /// A deliberate bug: the one that a run of --seed has, or the only one that --mutants checks
     #[arg(long)]
     mutant: Option<String>,
     /// Check that each deliberate bug is found

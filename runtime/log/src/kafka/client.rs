@@ -67,7 +67,8 @@ pub(super) fn consumer_config(settings: &KafkaSettings) -> Result<ClientConfig, 
     // time, and a newly assigned partition waits for that answer to the fetch in flight.
     config.set("fetch.wait.max.ms", "50");
     config.set("queued.max.messages.kbytes", (settings.fetched_bytes_max >> 10).max(1).to_string());
-    // One answer of a broker. The default of 50 MiB would not count against the limit above.
+    // An answer of a broker counts against the limit above only when it is taken apart, so the
+    // default size of 50 MiB would exceed that limit.
     let answer_max = settings.fetched_bytes_max.clamp(RECORD_BYTES_MAX as usize, ANSWER_BYTES_MAX);
     config.set("fetch.max.bytes", answer_max.to_string());
     let more = base(settings, &settings.consumer_properties)?;
