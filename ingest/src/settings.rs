@@ -64,15 +64,11 @@ impl Settings {
     }
 
     /// The limits on the records in the producer's queue that fit into its part of the memory.
-    /// A record is held twice, by the queue and by the log's client, and takes some hundred bytes
-    /// more.
+    /// A record is held twice: by the queue, and by the log's client.
     #[must_use]
     pub fn queue(memory: &Division) -> QueueLimits {
-        let (bytes, default) = (memory.of("producer"), QueueLimits::default());
-        QueueLimits {
-            records_max: default.records_max.min(bytes / 4 / 512),
-            bytes_max: default.bytes_max.min(bytes / 4),
-        }
+        let bytes = memory.of("producer");
+        QueueLimits::within(bytes, bytes / 4)
     }
 }
 

@@ -59,7 +59,8 @@ impl Mending {
     pub async fn open(settings: Settings, world: Arc<World>, log: Arc<dyn Log>, store: Store) -> Result<Self, Error> {
         service::check_topics(&world, &*log).await?;
         let indexes = Indexes::at_store_time(&store, world.spec().generation).await;
-        Ok(Self { context: Arc::new(service::context(settings, world, &log, store, indexes)?) })
+        let memory = settings.memory()?;
+        Ok(Self { context: Arc::new(service::context(settings, &memory, world, &log, store, indexes)?) })
     }
 
     /// True if the chunk belongs to the partition.

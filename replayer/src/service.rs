@@ -15,6 +15,7 @@ use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
+use driftless_runtime_core::memory::Division;
 use driftless_store::Store;
 use driftless_store::index::Indexes;
 use std::sync::{Arc, Mutex};
@@ -50,13 +51,13 @@ impl Replayer {
         let (checked, indexes) = tokio::join!(check_topics(&world, &*log), Indexes::at_store_time(&store, generation));
         checked?;
         let drain_timeout = Duration::from_millis(settings.drain_timeout_ms);
-        let group = format!("{}.{}.replayer", world.spec().name, world.spec().generation);
+        let group = format!("{}.{generation}.replayer", world.spec().name);
         let topic = Arc::clone(&world.topics().commands);
         let member = GroupMember::new(Arc::clone(&log), group, topic, settings.member.clone());
         let indexes = indexes.with_memory(memory.of(memory::INDEX_NAME));
         metrics::clock_skew(indexes.clock_skew_ms());
         let membership = member.join()?;
-        let context = Arc::new(context(settings, world, &log, store, indexes)?);
+        let context = Arc::new(context(settings, &memory, world, &log, store, indexes)?);
         let (changes, standings) = watch::channel(Standings::default());
         let assignments = Assignments::new(Arc::clone(&context), changes, drain_timeout, member);
         let task = tokio::spawn(assignments.run(membership, shutdown));
@@ -130,13 +131,13 @@ pub(crate) async fn check_topics(world: &World, log: &dyn Log) -> Result<(), Err
 
 pub(crate) fn context(
     settings: Settings,
+    memory: &Division,
     world: Arc<World>,
     log: &Arc<dyn Log>,
     store: Store,
     indexes: Indexes,
 ) -> Result<Context, Error> {
     let generation = world.spec().generation;
-    let memory = settings.memory()?;
     Ok(Context {
         indexes,
         watchdog: Watchdog::start(store.clone(), generation, settings.model_call_ms_max, settings.when_stuck)?,

@@ -68,10 +68,7 @@ impl Settings {
     /// The limits on the records in the producer's queue that fit into its part of the memory.
     #[must_use]
     pub fn queue(memory: &Division) -> QueueLimits {
-        let (bytes, default) = (memory.of("log producer"), QueueLimits::default());
-        QueueLimits {
-            records_max: default.records_max.min(bytes / 4 / 512),
-            bytes_max: default.bytes_max.min(bytes / 2),
-        }
+        let bytes = memory.of("log producer");
+        QueueLimits::within(bytes, bytes / 2)
     }
 }

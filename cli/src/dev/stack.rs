@@ -10,7 +10,6 @@ use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::memory;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
-use driftless_runtime_core::memory::{Division, TooSmall};
 use driftless_web::http::openapi::openapi;
 use driftless_web::http::{self, Origins, Routes};
 use std::fmt::Display;
@@ -28,6 +27,8 @@ pub(super) struct Memory {
     ingest: driftless_ingest::Settings,
     replayer: driftless_replayer::Settings,
     gateway: driftless_gateway::Settings,
+    /// The memory for connections, bytes: the services share one port.
+    connections: usize,
 }
 
 impl Memory {
@@ -36,21 +37,18 @@ impl Memory {
         let max = memory::max_or_default(args.bytes().unwrap_or(0), 60);
         let percent = |part: usize| max / 100 * part;
         let replayer = driftless_replayer::Settings { core: CoreSettings::dev(), ..Default::default() };
-        let divided = Self {
-            ingest: driftless_ingest::Settings { memory_max: percent(25), ..Default::default() },
-            replayer: driftless_replayer::Settings { memory_max: percent(35), ..replayer },
-            gateway: driftless_gateway::Settings { memory_max: percent(40), ..Default::default() },
-        };
-        divided.ingest.memory().context("ingest, which has a quarter of the memory")?;
-        divided.replayer.memory().context("the replayer, which has 35 % of the memory")?;
-        divided.gateway.memory().context("the gateway, which has 40 % of the memory")?;
-        Ok(divided)
+        let ingest = driftless_ingest::Settings { memory_max: percent(25), ..Default::default() };
+        let replayer = driftless_replayer::Settings { memory_max: percent(35), ..replayer };
+        let gateway = driftless_gateway::Settings { memory_max: percent(40), ..Default::default() };
+        let connections = ingest.memory().context("ingest, which has a quarter of the memory")?.of("connections")
+            + replayer.memory().context("the replayer, which has 35 % of the memory")?.of("connections")
+            + gateway.memory().context("the gateway, which has 40 % of the memory")?.of("connections");
+        Ok(Self { ingest, replayer, gateway, connections })
     }
 
-    /// The memory for connections, bytes: the services share one port.
+    /// The memory for connections, bytes.
     pub fn connections(&self) -> usize {
-        let of = |divided: Result<Division, TooSmall>| divided.map_or(0, |divided| divided.of("connections"));
-        of(self.ingest.memory()) + of(self.replayer.memory()) + of(self.gateway.memory())
+        self.connections
     }
 }
 

@@ -16,6 +16,16 @@ pub struct QueueLimits {
     pub bytes_max: usize,
 }
 
+impl QueueLimits {
+    /// The default limits, lowered to what fits into `memory` bytes. The keys, values and headers
+    /// may take `bytes_max` of it. Each record takes some hundred bytes more.
+    #[must_use]
+    pub fn within(memory: usize, bytes_max: usize) -> Self {
+        let default = Self::default();
+        Self { records_max: default.records_max.min(memory / 4 / 512), bytes_max: default.bytes_max.min(bytes_max) }
+    }
+}
+
 impl Default for QueueLimits {
     fn default() -> Self {
         Self { records_max: 100_000, bytes_max: 64 << 20 }
