@@ -16,6 +16,7 @@ mod dev;
 mod http_client;
 mod index;
 mod init;
+mod listeners;
 mod location;
 mod page;
 mod paint;
@@ -100,6 +101,11 @@ pub fn run(models: Models) -> ExitCode {
     let _ = MODELS.set(models);
     let cli = Cli::parse();
     install_logging(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    #[cfg(debug_assertions)]
+    if let Err(e) = switch_off_defences() {
+        eprintln!("error: DRIFTLESS_SWITCH_OFF: {e}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -129,6 +135,18 @@ pub fn run(models: Models) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Switches off the defences that a variable of the environment names. Only debug builds have this
+/// function: `cargo xtask attack --without` shows with it that attacks notice a missing defence.
+#[cfg(debug_assertions)]
+fn switch_off_defences() -> Result<(), String> {
+    let Ok(names) = std::env::var("DRIFTLESS_SWITCH_OFF") else { return Ok(()) };
+    let names: Vec<_> = names.split(',').filter(|name| !name.is_empty()).collect();
+    if !names.is_empty() {
+        tracing::warn!(?names, "these defences are switched off: this is no process for other people");
+    }
+    driftless_runtime_core::defences::switch_off(names)
 }
 
 #[cfg(test)]

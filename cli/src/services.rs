@@ -1,19 +1,21 @@
 //! `driftless ingest`, `replayer` and `gateway`: each service as a process of its own.
 
-use crate::config::{Config, ConfigArgs, KeyArgs, MemoryArgs, TlsArgs};
+use crate::config::{ConfigArgs, KeyArgs, MemoryArgs, TlsArgs};
 use crate::deployment::DeploymentArgs;
+use crate::listeners::{self, Listeners};
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail};
 use driftless_gateway::Gateway;
+use driftless_ingest::Ingest;
 use driftless_replayer::Replayer;
 use driftless_runtime::files;
 use driftless_runtime::memory;
-use driftless_runtime::shutdown::{Shutdown, ShutdownSource};
-use driftless_runtime::telemetry::Metrics;
+use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime_core::memory::Division;
+use driftless_web::http;
 use driftless_web::http::openapi::openapi;
-use driftless_web::http::{self, Routes};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use warp::Filter;
 
 /// How many readers of the log a process has at a time: one that follows it, and those of rereads
@@ -29,9 +31,13 @@ pub(crate) struct IngestArgs {
     config: ConfigArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// Address and port to listen on.
+    /// Address and port for clients.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Address and port of /healthz, /readyz and /metrics, in plain text and without tokens
+    /// [default: 127.0.0.1:9471].
+    #[arg(long, value_name = "ADDR", env = "DRIFTLESS_INTERNAL")]
+    internal: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -45,11 +51,10 @@ pub(crate) struct ReplayerArgs {
     deployment: DeploymentArgs,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Address and port of /healthz, /readyz and /metrics.
-    #[arg(long, value_name = "ADDR")]
-    http: Option<SocketAddr>,
-    #[command(flatten)]
-    tls: TlsArgs,
+    /// Address and port of /healthz, /readyz and /metrics, in plain text and without tokens
+    /// [default: 127.0.0.1:9472]. A replayer has no clients, and listens nowhere else.
+    #[arg(long, value_name = "ADDR", env = "DRIFTLESS_INTERNAL", alias = "http")]
+    internal: Option<SocketAddr>,
     #[command(flatten)]
     memory: MemoryArgs,
     /// Name of this process in the consumer group: the same after a restart, and different for each
@@ -70,9 +75,13 @@ pub(crate) struct GatewayArgs {
     config: ConfigArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// Address and port to listen on.
+    /// Address and port for clients.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Address and port of /healthz, /readyz and /metrics, in plain text and without tokens
+    /// [default: 127.0.0.1:9473].
+    #[arg(long, value_name = "ADDR", env = "DRIFTLESS_INTERNAL")]
+    internal: Option<SocketAddr>,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -82,38 +91,36 @@ pub(crate) struct GatewayArgs {
 /// Runs an ingest until a signal asks the process to end.
 pub(crate) async fn ingest(args: IngestArgs) -> Result<()> {
     let mut config = args.config.read()?;
-    if let Some(listen) = args.http {
-        config.ingest.http.listen = listen;
-    }
-    args.tls.apply(&mut config.ingest.http);
+    let http = &mut config.ingest.http;
+    http.listen = args.http.unwrap_or(http.listen);
+    let internal = listeners::internal(http, args.internal, listeners::INGEST_PORT);
+    args.tls.apply(http);
     args.memory.apply(&mut config.ingest.memory_max);
     if args.config.print(&config)? {
         return Ok(());
     }
     let memory = config.ingest.memory().context("ingest")?;
     config.ingest.http.fit_into(memory.of("connections")).context("ingest.http")?;
-    config.ingest.http.server_options().context("ingest.http")?;
+    let listeners = Listeners::new(internal, &config.ingest.http).context("ingest.http")?;
     config.kafka.queue = driftless_ingest::Settings::queue(&memory);
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
-    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let source = ShutdownSource::new();
-    let shutdown = source.handle();
-    tokio::spawn(files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), shutdown.clone()));
+    tokio::spawn(files::keep_reloading(verifier.reloaders(), verifier.reload_interval(), source.handle()));
+    // Ingest waits for the log when it starts. A signal ends that wait.
     let mut signals = Signals::listen()?;
-    let mut serving = tokio::spawn(driftless_ingest::run(
-        config.ingest,
-        deployment.world,
-        deployment.log,
-        verifier,
-        Some(metrics),
-        shutdown,
-    ));
-    tokio::select! {
-        () = signals.asked_to_end() => source.end().await,
-        ended = &mut serving => return Ok(ended??),
-    }
-    Ok(serving.await??)
+    let starting = Ingest::start(config.ingest, deployment.world, deployment.log, verifier, source.handle());
+    let ingest = tokio::select! {
+        () = signals.asked_to_end() => return Ok(()),
+        started = starting => Arc::new(started?),
+    };
+    let routes = ingest.routes().or(openapi(&Ingest::document())).unify().boxed();
+    let ready = http::readyz(move || ingest.ready());
+    listeners.serve(Some(routes), ready, source.handle()).await?;
+    signals.asked_to_end().await;
+    tracing::info!("asked to end: finishing what is under way");
+    source.end().await;
+    Ok(())
 }
 
 /// Runs a replayer until a signal asks the process to end.
@@ -128,15 +135,13 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
              `driftless recover apply` accepts it"
         );
     }
-    config.http.listen = args.http.unwrap_or(config.http.listen);
-    args.tls.apply(&mut config.http);
+    let internal = listeners::internal(&mut config.http, args.internal, listeners::REPLAYER_PORT);
     args.memory.apply(&mut config.replayer.memory_max);
     if args.config.print(&config)? {
         return Ok(());
     }
     let memory = config.replayer.memory().context("replayer")?;
-    config.http.fit_into(memory.of("connections")).context("http")?;
-    config.http.server_options().context("http")?;
+    let listeners = Listeners::internal_only(internal);
     config.kafka.fetched_bytes_max = fetched_bytes_max(&memory);
     config.kafka.queue = driftless_replayer::Settings::queue(&memory);
     let deployment = args.deployment.open(&mut config).await?;
@@ -147,7 +152,9 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
     let routes = http::readyz(replayer.readiness());
     #[cfg(debug_assertions)]
     let routes = routes.or(crate::damage::route("replayer", replayer.damage())).unify().boxed();
-    let signals = serve_beside(&config, routes, source.handle()).await?;
+    // A program that reads "listening" in the log may send a signal at once.
+    let signals = Signals::listen()?;
+    listeners.serve(None, routes, source.handle()).await?;
     end_with(replayer.join(), signals, source).await
 }
 
@@ -155,6 +162,7 @@ pub(crate) async fn replayer(args: ReplayerArgs) -> Result<()> {
 pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     let mut config = args.config.read()?;
     config.http.listen = args.http.unwrap_or(config.http.listen);
+    let internal = listeners::internal(&mut config.http, args.internal, listeners::GATEWAY_PORT);
     args.tls.apply(&mut config.http);
     args.memory.apply(&mut config.gateway.memory_max);
     if args.config.print(&config)? {
@@ -162,7 +170,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     }
     let memory = config.gateway.memory().context("gateway")?;
     config.http.fit_into(memory.of("connections")).context("http")?;
-    config.http.server_options().context("http")?;
+    let listeners = Listeners::new(internal, &config.http).context("http")?;
     config.kafka.fetched_bytes_max = fetched_bytes_max(&memory);
     let verifier = args.key.verifier(&config)?;
     let deployment = args.deployment.open(&mut config).await?;
@@ -180,11 +188,12 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
     .await?;
     let standings = gateway.readiness();
     let ready = move || standings.borrow().readiness();
-    let routes = gateway.routes().or(http::readyz_with_notes(ready)).unify();
-    let routes = routes.or(openapi(&Gateway::document())).unify().boxed();
+    let routes = gateway.routes().or(openapi(&Gateway::document())).unify().boxed();
+    let ready = http::readyz_with_notes(ready);
     #[cfg(debug_assertions)]
-    let routes = crate::damage::route("gateway", gateway.damage()).or(routes).unify().boxed();
-    let signals = serve_beside(&config, routes, source.handle()).await?;
+    let ready = ready.or(crate::damage::route("gateway", gateway.damage())).unify().boxed();
+    let signals = Signals::listen()?;
+    listeners.serve(Some(routes), ready, source.handle()).await?;
     end_with(gateway.join(), signals, source).await
 }
 
@@ -192,27 +201,6 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<()> {
 /// has up to [`READERS`] of them at a time.
 fn fetched_bytes_max(memory: &Division) -> usize {
     memory.of(memory::LOG_READER_NAME) / READERS
-}
-
-/// Serves routes, health and metrics in a background task. Returns the signals that ask the process
-/// to end.
-///
-/// A program that reads "listening" in the log may send a signal at once. This function therefore
-/// listens for signals before it logs that word.
-async fn serve_beside(config: &Config, routes: Routes, shutdown: Shutdown) -> Result<Signals> {
-    let options = config.http.server_options().context("http")?;
-    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
-    let listener = tokio::net::TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: choose another address with --http", config.http.listen))?;
-    let signals = Signals::listen()?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
-    tokio::spawn(memory::sample(shutdown.clone()));
-    let routes = routes.or(http::healthz()).unify().or(http::metrics(metrics)).unify().boxed();
-    let origins = config.http.origins()?;
-    tokio::spawn(http::serve(listener, routes, origins, options, shutdown));
-    Ok(signals)
 }
 
 /// Waits until `service` ends by itself. On a signal, shuts it down gracefully and waits for its

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use driftless_chunk::model::Picture;
 use driftless_chunk::world::Family;
 use driftless_gateway_core::{Answer, Ask};
+use driftless_runtime_core::defences::Defence;
 use driftless_schemas::access::Claims;
 use driftless_schemas::{ChunkId, Hash, Version, limits};
 use driftless_web::http::{ChunkPath, Problem, Response, bytes_response, has_tag, json};
@@ -166,6 +167,7 @@ impl Form {
     fn requests(self, bytes: usize) -> usize {
         match self {
             Self::Encoding => bytes / limits::ENCODING_BYTES_PER_REQUEST,
+            Self::Json | Self::Png if !Defence::FormCost.is_on() => 0,
             Self::Json | Self::Png => bytes / limits::FORM_BYTES_PER_REQUEST,
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub heavy: Turns,
     /// The budget for incomplete messages of all connections.
     pub input: Pool,
+    /// The budget for the JSON that waits for the readers of all event streams.
+    pub events: Pool,
 }
 
 impl Context {
@@ -37,7 +39,7 @@ impl Context {
         let now = self.clock.monotonic();
         let half = self.shared.greeter.limits.requests_burst as usize / 2;
         let requests = requests.min(half.max(1));
-        self.shared.requests.of(&claims.sub, now).take([requests], now).map_err(|wait_ms| {
+        self.shared.requests.of(&claims.sub, now).take([requests, 0], now).map_err(|wait_ms| {
             let most = self.shared.greeter.limits.requests_per_second;
             let detail = format!("{:?} sends more than {most} requests a second; wait {wait_ms} ms", claims.sub);
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after_ms(wait_ms)

@@ -1,6 +1,10 @@
 //! Server-sent events: Tracked, Chunk, Updates, Outcomes and Beacons as JSON, for curl, for pages,
 //! and for services without websockets.
 //!
+//! The JSON of a whole chunk is much larger than its frame, and takes a core for milliseconds. It
+//! is made on a thread of its own, in turns of the users. What waits for the readers of all streams
+//! has one budget; a stream without room ends, and its reader opens it again later.
+//!
 //! To the hub, an event stream is a socket like any other, with the same bounds (R9). Frames count
 //! as queued until the reader has taken their JSON, so that the chunks of a slow reader lag. The
 //! server loop cuts off a reader that takes nothing (`http.write_timeout_ms`) and frees its place.
@@ -21,12 +25,15 @@ use crate::context::Context;
 use crate::hub::EventSubscription;
 use crate::hub::shard::Outgoing;
 use crate::metrics;
+use crate::turns::Turns;
 use bytes::Bytes;
 use driftless_auth::{TokenError, Trust, Verifier};
 use driftless_gateway_core::Joined;
-use driftless_runtime::clock::unix_now;
+use driftless_runtime::clock::{Clock, unix_now};
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::places::Place;
+use driftless_runtime_core::pool::{Charge, Pool};
+use driftless_runtime_core::rate::Bucket;
 use driftless_schemas::access::Claims;
 use driftless_schemas::proto::{ServerFrame, Track, TrackRejectCode, event, request};
 use driftless_schemas::time::UnixMs;
@@ -97,12 +104,15 @@ pub(crate) fn respond(
     let Reader { claims, credentials, .. } = reader;
     // Without a session, the reader gets no outcomes: no client can have this writer id.
     let writer = session.unwrap_or(SessionId([0; 16])).writer(&claims.sub);
+    let bucket = context.shared.requests.of(&claims.sub, context.clock.monotonic());
+    let user: Arc<str> = claims.sub.as_str().into();
     let subscription = context.hub.subscribe(Joined {
-        user: claims.sub.as_str().into(),
+        user: Arc::clone(&user),
         writer,
         access: Arc::new(claims.access),
         families: None,
         features: features::HISTORIES,
+        bucket: Some(bucket.clone()),
     });
     subscription.requests(tracks.into_iter().map(request::Body::Track).collect());
     // The stream verifies its token once more at once, because a key or the deny list may have
@@ -123,6 +133,12 @@ pub(crate) fn respond(
         credentials,
         check_at: next_check(claims.expires_at),
         is_over: false,
+        pool: context.events.clone(),
+        charge: context.events.charge(),
+        heavy: context.heavy.clone(),
+        user,
+        clock: context.clock,
+        bucket,
         _places: places,
     };
     Ok(response(stream))
@@ -175,6 +191,15 @@ struct EventStream {
     frames: VecDeque<Bytes>,
     /// Bytes of the frame whose events are in `ready`.
     decoded_bytes: usize,
+    /// The budget for the JSON that waits for the readers of all streams, and what this stream has
+    /// taken of it: the events of one frame.
+    pool: Pool,
+    charge: Charge,
+    heavy: Turns,
+    user: Arc<str>,
+    clock: Clock,
+    /// The user's [requests, bytes of answers].
+    bucket: Bucket<2>,
     ready: VecDeque<Event>,
     shutdown: Shutdown,
     changes: watch::Receiver<Trust>,
@@ -195,6 +220,7 @@ impl EventStream {
             // the hub as written.
             if self.decoded_bytes > 0 {
                 self.subscription.written(std::mem::take(&mut self.decoded_bytes));
+                self.charge.set(0);
             }
             if self.is_over {
                 return None;
@@ -206,7 +232,7 @@ impl EventStream {
                 continue;
             }
             if let Some(frame) = self.frames.pop_front() {
-                self.decode(frame);
+                self.decode(frame).await;
                 continue;
             }
             tokio::select! {
@@ -224,6 +250,26 @@ impl EventStream {
                 () = tokio::time::sleep_until(self.check_at) => {}
             }
         }
+    }
+
+    /// Converts a whole chunk, and charges the user as for the same JSON over HTTP.
+    async fn content(&mut self, body: event::Body) -> Vec<(Event, usize)> {
+        let _turn = self.heavy.permit(&self.user).await;
+        let (mut chunks, has_ids) = (std::mem::take(&mut self.chunks), self.has_ids);
+        let made = tokio::task::spawn_blocking(move || {
+            let events = to_events(&mut chunks, has_ids, body);
+            (events, chunks)
+        });
+        let Ok((events, chunks)) = made.await else {
+            tracing::error!("making the JSON of a chunk panicked");
+            self.end(close::INTERNAL, "the chunk could not be converted");
+            return Vec::new();
+        };
+        self.chunks = chunks;
+        let bytes: usize = events.iter().map(|(_, bytes)| bytes).sum();
+        // The user pays with its next requests: this stream goes on.
+        let _ = self.bucket.owe([bytes / limits::FORM_BYTES_PER_REQUEST, 0], self.clock.monotonic());
+        events
     }
 
     fn check_token(&mut self) {
@@ -253,7 +299,7 @@ impl EventStream {
         self.is_over = true;
     }
 
-    fn decode(&mut self, frame: Bytes) {
+    async fn decode(&mut self, frame: Bytes) {
         self.decoded_bytes += frame.len();
         // The hub encoded the frame, so it decodes.
         let Ok(frame) = format::decode::<ServerFrame>("ServerFrame", frame) else { return };
@@ -263,7 +309,18 @@ impl EventStream {
             {
                 self.served.remove(&rejected.chunk_id);
             }
-            self.ready.extend(to_events(&mut self.chunks, self.has_ids, body));
+            let events = match &body {
+                event::Body::Chunk(_) => self.content(body).await,
+                _ => to_events(&mut self.chunks, self.has_ids, body),
+            };
+            let bytes: usize = events.iter().map(|(_, bytes)| bytes).sum();
+            if !self.pool.has_room(bytes) {
+                self.ready.clear();
+                let reason = "too much waits for the readers of event streams: open the stream again";
+                return self.end_for_a_while(UNAVAILABLE_RETRY, close::OVERLOADED, reason);
+            }
+            self.charge.set(self.charge.bytes() + bytes);
+            self.ready.extend(events.into_iter().map(|(event, _)| event));
         }
         if self.served.is_empty() && !self.is_over {
             let reason = "no chunk of this stream is available now: open the stream again";

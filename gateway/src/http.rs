@@ -58,7 +58,10 @@ pub(crate) fn routes(context: Arc<Context>, origins: Origins) -> Routes {
     let world = FixedJson::new(&world_json(&world));
     let spec = warp::path!("v1" / "world").and(warp::get()).and(warp::header::headers_cloned());
     let spec = spec.map(move |headers: HeaderMap| world.response(&headers));
-    let partitions = warp::path!("v1" / "partitions").and(warp::get()).and(with).then(partitions_json);
+    let partitions = warp::path!("v1" / "partitions").and(warp::get()).and(credentials()).and(with);
+    let partitions = partitions.then(async |credentials: Credentials, context: Arc<Context>| {
+        partitions_json(&credentials, &context).await.unwrap_or_else(Problem::response)
+    });
     let routes = websocket.or(spec).unify().or(several).unify().or(partitions).unify().or(chunks).unify().boxed();
     openapi::document().guard(routes)
 }
@@ -201,9 +204,20 @@ fn world_json(world: &World) -> serde_json::Value {
 
 /// `GET /v1/partitions`: the position of each partition of `updates`, with the epoch, n and history
 /// that a reader needs to judge later records (R4), and whether this gateway serves the partition's
-/// chunks.
-async fn partitions_json(context: Arc<Context>) -> Response {
-    let Some(positions) = context.hub.positions().await else { return Problem::internal().response() };
+/// chunks. It is for tokens that may read all chunks, because positions tell how busy others are.
+async fn partitions_json(credentials: &Credentials, context: &Context) -> Result<Response, Problem> {
+    let claims = credentials.verify(&context.verifier, unix_now())?;
+    let families = context.shared.greeter.world.families();
+    if let Some(hidden) = families.iter().find(|family| !claims.access.may_read_family(&family.spec.name)) {
+        let detail = format!(
+            "positions are for tokens that may read the whole world, and this token may not read all of {0}: its \
+             `driftless.read` needs the entry \"{0}/\"",
+            hidden.spec.name
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, "no_read_access", detail));
+    }
+    context.pay(&claims, 1)?;
+    let positions = context.hub.positions().await.ok_or_else(Problem::internal)?;
     let topic = &context.shared.greeter.world.topics().updates;
     // The reasons are for operators: `/readyz` has them.
     let states = context.hub.standings.borrow().0.iter().map(Standing::name).collect::<Vec<_>>();
@@ -216,5 +230,5 @@ async fn partitions_json(context: Arc<Context>) -> Response {
     let positions: Vec<_> = positions.collect();
     let mut response = json(StatusCode::OK, &value!({"topic": &**topic, "positions": positions}));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }

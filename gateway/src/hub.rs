@@ -34,6 +34,10 @@ pub(crate) use handle::{EventSubscription, HubHandle, SocketHandle};
 const TICK: Duration = Duration::from_millis(100);
 /// Limit on the messages handled before the hub's outputs are carried out.
 const MESSAGES_PER_TURN: usize = 1024;
+/// Messages are handled for no longer than this before the hub looks at the log again,
+/// milliseconds. A message may have thousands of requests, and edits of others must not wait for
+/// all of them.
+const TURN_MS: u64 = 4;
 
 /// The handle of a started hub's task.
 pub(crate) type TaskHandle = tokio::task::JoinHandle<()>;
@@ -120,8 +124,12 @@ impl Task {
                 message = received.recv() => match message {
                     None => return,
                     Some(message) => {
+                        let begun = self.clock.monotonic();
                         self.take(message);
                         for _ in 0..MESSAGES_PER_TURN {
+                            if self.clock.monotonic().ms_since(begun) >= TURN_MS {
+                                break;
+                            }
                             let Ok(message) = received.try_recv() else { break };
                             self.take(message);
                         }

@@ -176,8 +176,11 @@ fn world() -> Operation {
 fn partitions() -> Operation {
     Operation::new(
         "partitions",
-        "The position of each partition of `updates`, with the epoch and n to read on from there",
+        "The position of each partition of `updates`, with the epoch and n to read on from there; for tokens that may \
+         read the whole world",
     )
+    .with_token()
+    .problem(403, "`no_read_access`")
     .answers(200, "The positions.", "application/json", reference("Positions"))
 }
 

@@ -18,6 +18,7 @@ use driftless_runtime::clock::Clock;
 use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime_core::admission::Admission;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::places::Users;
 use driftless_runtime_core::pool::Pool;
 use driftless_runtime_core::rate::Rates;
@@ -78,10 +79,11 @@ impl Gateway {
         let standings = hub.standings.clone();
         #[cfg(debug_assertions)]
         let hub_to_damage = hub.clone();
-        let input = Pool::new(memory.of("input"));
+        let input = Pool::new(Defence::InputPool.limit(memory.of("input")));
+        let events = Pool::new(memory.of("event streams"));
         let verifier = verifier.for_world(shared.greeter.world.id());
         let heavy = Turns::new(HEAVY_MAX);
-        let context = Context { hub, verifier, shared, shutdown, streams, clock, heavy, input };
+        let context = Context { hub, verifier, shared, shutdown, streams, clock, heavy, input, events };
         Ok(Self {
             routes: http::routes(Arc::new(context), origins),
             standings,
@@ -137,7 +139,7 @@ fn shared(settings: &Settings, world: Arc<World>) -> Shared {
     Shared {
         greeter: Greeter { users, limits, ..Greeter::new(world) },
         admission: Admission::new(settings.admissions_per_second),
-        requests: Rates::new([settings.requests_per_user()]),
+        requests: Rates::new([settings.requests_per_user(), settings.answers_per_user()]),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use driftless_gateway_core::Settings as CoreSettings;
 use driftless_runtime::memory;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::memory::{Division, Part, TooSmall, divide};
 use driftless_runtime_core::rate::Allowance;
 use driftless_schemas::limits;
@@ -41,6 +42,11 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// Number of requests that one user may send at once after a pause. Default 16,384.
     pub requests_burst: u32,
+    /// Bytes a second that the answers to one user's Track and Refresh requests may have, over all
+    /// sockets. A socket whose user is over it is not read for a while. Default 8 MiB.
+    pub answer_bytes_per_second: u32,
+    /// Bytes that such answers may have at once after a pause. Default 128 MiB.
+    pub answer_bytes_burst: u32,
     /// At shutdown, the gateway closes its websockets one after the other over this time,
     /// milliseconds. Even if this is 0, each client is told a different time to reconnect.
     pub drain_ms: u64,
@@ -66,6 +72,8 @@ impl Default for Settings {
             connections_of_role: BTreeMap::new(),
             requests_per_second: limits::REQUESTS_PER_SECOND,
             requests_burst: limits::REQUESTS_BURST,
+            answer_bytes_per_second: limits::ANSWER_BYTES_PER_SECOND,
+            answer_bytes_burst: limits::ANSWER_BYTES_BURST,
         }
     }
 }
@@ -87,10 +95,11 @@ impl Settings {
                 memory::allocator(max),
                 memory::LOG_READER,
                 memory::INDEX,
-                share("replicas", 40, replicas_bytes_max),
+                share("replicas", 36, replicas_bytes_max),
                 share("rings", 15, rings_bytes_max),
                 share("output", 15, output_bytes_max),
                 Part::share("input", 6, 4 * memory::MIB),
+                Part::share("event streams", 6, 4 * memory::MIB),
                 Part::share("connections", 14, 8 * memory::MIB),
             ],
         )
@@ -99,7 +108,7 @@ impl Settings {
     /// The hub's settings, with budgets that fit into the memory of this process.
     pub(crate) fn core_within(&self, memory: &Division) -> CoreSettings {
         CoreSettings {
-            replicas_bytes_max: Some(memory.of("replicas")),
+            replicas_bytes_max: Some(Defence::ReplicasPool.limit(memory.of("replicas"))),
             rings_bytes_max: Some(memory.of("rings")),
             output_bytes_max: Some(memory.of("output")),
             ..self.core.clone()
@@ -108,6 +117,14 @@ impl Settings {
 
     /// The limit on the request rate of one user.
     pub(crate) fn requests_per_user(&self) -> Allowance {
-        Allowance { per_second: self.requests_per_second, burst: self.requests_burst }
+        match Defence::UserRequests.is_on() {
+            true => Allowance { per_second: self.requests_per_second, burst: self.requests_burst },
+            false => Allowance::UNLIMITED,
+        }
+    }
+
+    /// The limit on the bytes of answers to one user.
+    pub(crate) fn answers_per_user(&self) -> Allowance {
+        Allowance { per_second: self.answer_bytes_per_second, burst: self.answer_bytes_burst }
     }
 }

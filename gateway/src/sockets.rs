@@ -15,6 +15,7 @@ use crate::socket_state::SocketState;
 use bytes::Bytes;
 use driftless_gateway_core::connection::{Connection, Input, Outputs};
 use driftless_runtime_core::Close;
+use driftless_runtime_core::pings::Pings;
 use driftless_web::http::ConnectionPermit;
 use driftless_web::socket::{Inbound, InboundError, Reader, discard};
 use driftless_web::stream::{CLOSE_TIMEOUT, Stream};
@@ -39,7 +40,7 @@ pub(crate) async fn serve(
     let mut out = Outputs::default();
     let connection = Connection::open(handle.id, Arc::clone(&context.shared), peer, context.clock.now(), &mut out);
     let reader = Reader::new(&context.input);
-    let mut socket = Socket { state, connection, reader, handle, context, permit, peer };
+    let mut socket = Socket { state, connection, reader, pings: Pings::default(), handle, context, permit, peer };
     let opened = socket.carry_out(&mut out).and_then(|()| {
         let (messages, end) = feed(&mut socket.reader, &begun);
         socket.take(messages, end)
@@ -58,6 +59,7 @@ struct Socket {
     state: Arc<SocketState>,
     connection: Connection,
     reader: Reader,
+    pings: Pings,
     handle: SocketHandle,
     context: Arc<Context>,
     /// Counts the connection among those of its address until the client has said Hello; then it
@@ -152,6 +154,10 @@ impl Socket {
             Inbound::Binary(bytes) => self.handle(Input::Frame(bytes), out),
             Inbound::Ping(payload) => {
                 self.heard(out);
+                if let Err(why) = self.pings.take(self.context.clock.monotonic()) {
+                    self.handle(Input::Untrusted(&why), out);
+                    return self.carry_out(out);
+                }
                 if self.state.pinged(payload) {
                     self.handle.shard(ToShard::Pinged(self.handle.id));
                 }
@@ -200,6 +206,7 @@ impl Socket {
     /// bytes are coming in, the kernel would reset the connection, and the reset would overtake the
     /// close frame.
     async fn finish(self, ended: Ended) {
+        let is_greeted = self.connection.identity().is_some();
         let Self { state, mut handle, .. } = self;
         match ended {
             Ended::With(end) => handle.shard(ToShard::Close(handle.id, end.code, end.reason)),
@@ -209,7 +216,7 @@ impl Socket {
         // Leave the hub now, because the hub does not wait until the peer has closed.
         handle.leave();
         let farewell = async {
-            discard(&state.stream).await;
+            discard(&state.stream, is_greeted).await;
             while !state.is_ended() {
                 state.changed().await;
             }

@@ -140,7 +140,7 @@ async fn one_damaged_index_file_makes_one_partition_unavailable_until_it_is_put_
             }
         }
     }
-    let answer = running.http("/v1/partitions", &[]).await.json();
+    let answer = running.positions(&town.token_for_all("ann")).await;
     for one in answer["positions"].as_array().unwrap() {
         let state = if one["partition"] == damaged.0 { "degraded" } else { "serving" };
         assert_eq!(one["state"], state, "{one}");

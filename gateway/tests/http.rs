@@ -251,3 +251,27 @@ async fn an_event_stream_resumes_after_its_last_event() {
         assert_eq!(got[1].0, second.unwrap_or("updates"), "{got:?}");
     }
 }
+
+#[tokio::test]
+async fn positions_are_for_tokens_that_may_read_the_whole_world() {
+    let town = Town::new().await;
+    let running = town.gateway(settings()).await;
+    let status = async |token: Option<String>| {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = authorization.iter().map(|text| ("authorization", text.as_str())).collect();
+        let answer = running.http("/v1/partitions", &headers).await;
+        (answer.status, answer.json())
+    };
+    assert_eq!(status(None).await.0, 401);
+    let families: Vec<_> = town.world.families().iter().map(|family| format!("{}/", family.spec.name)).collect();
+    assert!(families.len() > 1, "a token for one of them would be one for all");
+    for family in &families {
+        let (code, problem) = status(Some(town.token_of("ann", &[family], 60))).await;
+        assert_eq!((code, &problem["type"]), (403, &"urn:driftless:problem:no_read_access".into()), "{family}");
+        let missing = families.iter().find(|other| *other != family).unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains(missing), "{problem}");
+    }
+    let (code, positions) = status(Some(town.token_for_all("ann"))).await;
+    assert_eq!(code, 200);
+    assert_eq!(positions["positions"].as_array().unwrap().len(), town.world.partitions().count());
+}

@@ -185,7 +185,7 @@ async fn a_gateway_starts_from_the_checkpoint_and_serves_the_stored_snapshot() {
     town.snapshot(C).await;
     town.decide(C, STRANGER, cells(10..11, 9, None)).await;
     replica.apply(&client.updates().await).unwrap();
-    let positions = running.http("/v1/partitions", &[]).await.json();
+    let positions = running.positions(&town.token_for_all("ann")).await;
     let at = &positions["positions"][usize::try_from(partition.0).unwrap()];
     assert_eq!((at["offset"].as_i64(), at["epoch"].as_u64(), at["n"].as_u64()), (Some(11), Some(1), Some(9)));
 }

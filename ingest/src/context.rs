@@ -21,6 +21,8 @@ pub(crate) struct Context {
     pub producer: CommandProducer,
     /// The budget for incomplete messages and bodies of all connections.
     pub input: Pool,
+    /// The budget for output that clients have not taken.
+    pub output: Pool,
     pub settings: Settings,
     pub metrics: Metrics,
     /// Limits how often refused commands are logged: a fault of the log affects all sockets at

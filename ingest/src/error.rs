@@ -20,12 +20,4 @@ pub enum Error {
     /// Another setting cannot be used.
     #[error("ingest: {0}")]
     Setting(#[from] SettingError),
-    /// Ingest cannot listen on the configured address.
-    #[error("ingest cannot listen on {address}: {reason}; choose another address with --http")]
-    Listen {
-        /// The address with its port.
-        address: String,
-        /// The system's error.
-        reason: std::io::Error,
-    },
 }

@@ -6,8 +6,7 @@
 //! this crate moves bytes. A client gets the receipt for a command only after the log has
 //! acknowledged the command's record.
 //!
-//! [`Ingest::routes`] can be mounted beside other services on one port; [`run`] serves ingest
-//! alone.
+//! [`Ingest::routes`] can be mounted beside those of other services on one port.
 //!
 //! * `service`: starts ingest. `settings`, `error`, `context`: types that all modules share.
 //! * `producer`: hands records to the log and routes the acknowledgements.
@@ -27,5 +26,5 @@ pub mod metrics;
 
 pub use driftless_ingest_core::Policy;
 pub use error::Error;
-pub use service::{Ingest, run, run_on};
+pub use service::Ingest;
 pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! Ingest as a service: start, routes, and serving on a listener of its own.
+//! Ingest as a service: its start and its routes.
 
 use crate::context::Context;
 use crate::error::Error;
@@ -14,14 +14,14 @@ use driftless_log::{self as log, Log};
 use driftless_runtime::clock::Clock;
 use driftless_runtime::memory;
 use driftless_runtime::shutdown::Shutdown;
-use driftless_runtime::telemetry::{self, LogThrottle};
+use driftless_runtime::telemetry::LogThrottle;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::pool::Pool;
 use driftless_web::http as web;
-use driftless_web::http::openapi::{Document, openapi};
+use driftless_web::http::openapi::Document;
 use driftless_web::socket::{INGEST, Upgrade, websocket};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use warp::Filter;
 
@@ -63,7 +63,8 @@ impl Ingest {
             clock: Clock::default(),
             verifier,
             producer,
-            input: Pool::new(memory.of("input")),
+            output: Pool::new(memory.of("output")),
+            input: Pool::new(Defence::InputPool.limit(memory.of("input"))),
             settings,
             metrics: Metrics::new(),
             refused_log: LogThrottle::default(),
@@ -133,58 +134,4 @@ async fn check_topic(
             checked => return checked,
         }
     }
-}
-
-/// Starts ingest and serves on `settings.http.listen` until the shutdown is requested; then shuts
-/// down gracefully. Beside [`Ingest::routes`] there are `/healthz`, `/readyz` and, if `metrics` is
-/// given, `/metrics`.
-///
-/// # Errors
-/// [`Error`] if ingest does not start.
-pub async fn run(
-    settings: Settings,
-    world: Arc<World>,
-    log: Arc<dyn Log>,
-    verifier: Verifier,
-    metrics: Option<telemetry::Metrics>,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
-    // The options are checked before binding, so that ingest never listens with settings that it
-    // refuses.
-    settings.http.server_options()?;
-    let address = settings.http.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|reason| Error::Listen { address: address.to_string(), reason })?;
-    run_on(listener, settings, world, log, verifier, metrics, shutdown).await
-}
-
-/// Like [`run`], on a listener that the caller has bound.
-///
-/// # Errors
-/// [`Error`] if ingest does not start.
-pub async fn run_on(
-    listener: TcpListener,
-    settings: Settings,
-    world: Arc<World>,
-    log: Arc<dyn Log>,
-    verifier: Verifier,
-    metrics: Option<telemetry::Metrics>,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
-    let options = settings.http.server_options()?;
-    let origins = settings.http.origins()?;
-    let ingest = Arc::new(Ingest::start(settings, world, log, verifier, shutdown.clone()).await?);
-    let mut routes = ingest.routes().or(web::healthz()).unify().boxed();
-    routes = routes.or(openapi(&Ingest::document())).unify().boxed();
-    routes = routes.or(web::readyz(move || ingest.ready())).unify().boxed();
-    if let Some(metrics) = metrics {
-        tokio::spawn(metrics.clone().upkeep(shutdown.clone()));
-        tokio::spawn(memory::sample(shutdown.clone()));
-        routes = routes.or(web::metrics(metrics)).unify().boxed();
-    }
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "ingest listens");
-    }
-    web::serve(listener, routes, origins, options, shutdown).await;
-    Ok(())
 }

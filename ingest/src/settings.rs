@@ -58,7 +58,8 @@ impl Settings {
                 memory::allocator(max),
                 Part::share("producer", 45, 8 * memory::MIB).at_most(512 * memory::MIB),
                 Part::share("input", 15, 4 * memory::MIB),
-                Part::share("connections", 40, 8 * memory::MIB),
+                Part::share("output", 10, 4 * memory::MIB),
+                Part::share("connections", 30, 8 * memory::MIB),
             ],
         )
     }

@@ -5,8 +5,8 @@
 //!
 //! The task does not read from the socket while the log has no room for its records, while too many
 //! of its commands are in flight, or while more than [`limits::UNSENT_BYTES_MAX`] of its output
-//! waits for the client. TCP backpressure then reaches the client, nothing is lost, and no queue of
-//! ingest grows.
+//! waits for the client; less if the output of all clients uses its budget up. TCP backpressure
+//! then reaches the client, nothing is lost, and no queue of ingest grows.
 
 use crate::context::Context;
 use crate::producer::{Answer, Mailbox};
@@ -14,6 +14,8 @@ use bytes::Bytes;
 use driftless_ingest_core::{Connection, Input, Outputs, Produce};
 use driftless_log::AppendError;
 use driftless_runtime_core::Close;
+use driftless_runtime_core::pings::Pings;
+use driftless_runtime_core::pool::Charge;
 use driftless_schemas::time::MonotonicMs;
 use driftless_schemas::{close, limits};
 use driftless_web::http::ConnectionPermit;
@@ -56,7 +58,10 @@ pub(crate) async fn serve(
         reader: Reader::new(&context.input),
         inbox: VecDeque::new(),
         output: SendQueue::default(),
+        charge: context.output.charge(),
         ping: None,
+        pings: Pings::default(),
+        is_greeted: false,
         write_deadline: None,
         connection,
         permit,
@@ -74,11 +79,12 @@ pub(crate) async fn serve(
     // idle socket would otherwise keep.
     drop(begun);
     let ending = task.run().await;
+    let is_greeted = task.is_greeted;
     let Task { stream, output, .. } = task;
     if let Some(Close { code, reason }) = ending {
         context.metrics.closed(code);
         tracing::debug!(code, reason, "websocket closed");
-        finish(stream, output, close_payload(code, &reason)).await;
+        finish(stream, output, close_payload(code, &reason), is_greeted).await;
     }
 }
 
@@ -106,9 +112,14 @@ struct Task<'a> {
     inbox: VecDeque<Result<Inbound, InboundError>>,
     /// Messages to the client that the socket has not accepted yet.
     output: SendQueue,
+    /// What the output takes of the budget of all sockets.
+    charge: Charge,
     /// The payload of the newest ping that has no pong yet. RFC 6455 allows one pong for several
     /// pings, so never more than one waits.
     ping: Option<Bytes>,
+    pings: Pings,
+    /// True once the client's Hello is accepted.
+    is_greeted: bool,
     /// When the socket is closed if the message that is being written is not complete by then.
     /// `None` while the output queue is empty.
     write_deadline: Option<Instant>,
@@ -204,6 +215,10 @@ impl Task<'_> {
 
     /// Returns true if the next message may be read and handled.
     fn may_read(&self) -> bool {
+        let is_over = self.output.bytes() > limits::OUTPUT_FREE_BYTES && !self.context.output.has_room(0);
+        if is_over {
+            return false;
+        }
         self.unsent.is_empty() && !self.connection.is_full() && self.output.bytes() <= limits::UNSENT_BYTES_MAX
     }
 
@@ -260,6 +275,10 @@ impl Task<'_> {
             }
             Ok(Inbound::Text) => self.input(Input::Untrusted("a text message came; messages are binary ClientFrames")),
             Ok(Inbound::Ping(payload)) => {
+                if let Err(why) = self.pings.take(self.context.clock.monotonic()) {
+                    self.input(Input::Untrusted(&why));
+                    return Some(());
+                }
                 self.ping = Some(payload);
                 self.input(Input::Heard);
             }
@@ -342,6 +361,7 @@ impl Task<'_> {
         self.count();
         if std::mem::take(&mut self.out.session.is_greeted) {
             self.reader.greeted();
+            self.is_greeted = true;
             self.permit.take().iter().for_each(ConnectionPermit::release_address);
         }
         if !self.out.session.frame.is_empty() {
@@ -365,6 +385,9 @@ impl Task<'_> {
             // A client that receives bytes is alive, even while ingest does not read from its
             // socket.
             self.input(Input::Heard);
+        }
+        if self.charge.bytes() != self.output.bytes() {
+            self.charge.set(self.output.bytes());
         }
         if self.output.is_empty() {
             self.write_deadline = None;

@@ -2,9 +2,8 @@
 
 mod scene;
 
-use driftless_ingest::{Policy, Settings, run_on};
+use driftless_ingest::{Policy, Settings};
 use driftless_log::memory::MemoryLog;
-use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
 use driftless_schemas::proto::request;
 use driftless_schemas::{Offset, SessionId, limits, proto};
@@ -242,35 +241,18 @@ async fn a_frame_has_an_outcome_for_each_and_is_refused_as_a_whole_where_it_is_n
     assert_eq!(browser.scene.count().await, 3, "nothing of those");
 }
 
-/// An ingest that runs alone serves `/healthz`, `/readyz` and `/metrics`.
 #[tokio::test]
-async fn ingest_alone_tells_its_health_and_what_it_has_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let (signer, _, verifier) = keys(&folder);
-    let log = Arc::new(MemoryLog::new());
-    let world = world();
-    create_topic(&*log, &world).await;
-    let shutdown = ShutdownSource::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = format!("http://{}", listener.local_addr().unwrap());
-    let metrics = Some(Metrics::install().unwrap());
-    let served = tokio::spawn(run_on(listener, Settings::default(), world, log, verifier, metrics, shutdown.handle()));
+async fn the_metrics_of_ingest_count_what_it_did_and_name_no_user_and_no_chunk() {
+    let metrics = Metrics::install().unwrap();
+    let scene = Scene::new().await;
     let client = reqwest::Client::new();
-    let get = async |path: &str| {
-        let response = client.get(format!("{at}{path}")).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
-    };
-    assert_eq!(get("/healthz").await, (200, "ok\n".into()));
-    assert_eq!(get("/readyz").await, (200, "ready\n".into()));
-    let token = signer.issue("ann", &access(), driftless_schemas::time::UnixMs(now_ms()), 60).unwrap();
     let session = SessionId::new(now_ms() as u64, [1; 10]);
-    for body in
-        [json!({"session": session, "seq": 1, "settle": true}), json!({"session": session, "seq": 0, "settle": true})]
-    {
-        client.post(format!("{at}{COMMANDS}?token={token}")).body(body.to_string()).send().await.unwrap();
+    for seq in [1, 0] {
+        let body = json!({"session": session, "seq": seq, "settle": true}).to_string();
+        let url = scene.url(&format!("{COMMANDS}?token={}", scene.token("ann")));
+        client.post(url).body(body).send().await.unwrap();
     }
-    let (status, text) = get("/metrics").await;
-    assert_eq!(status, 200);
+    let text = metrics.render();
     for line in [
         "# HELP driftless_ingest_receipts_total",
         "driftless_ingest_produced_total",
@@ -279,6 +261,4 @@ async fn ingest_alone_tells_its_health_and_what_it_has_counted() {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
     assert!(!text.contains("canvas") && !text.contains("ann\""), "a label has unbounded values: {text}");
-    shutdown.end().await;
-    served.await.unwrap().unwrap();
 }

@@ -52,6 +52,13 @@ impl Access {
         covers(&self.read, chunk) || self.may_write(chunk)
     }
 
+    /// Whether the bearer may read all chunks of a family.
+    #[must_use]
+    pub fn may_read_family(&self, family: &str) -> bool {
+        let all = |entry: &String| entry.strip_suffix('/') == Some(family);
+        self.read.iter().any(all) || self.write.iter().any(all)
+    }
+
     /// Whether the bearer may write the chunk.
     #[must_use]
     pub fn may_write(&self, chunk: &ChunkId) -> bool {
@@ -88,6 +95,17 @@ mod tests {
         ] {
             assert_eq!((access.may_read(&id(chunk)), access.may_write(&id(chunk))), (read, write), "{chunk}");
         }
+    }
+
+    #[test]
+    fn a_whole_family_is_covered_by_its_own_prefix_only() {
+        let access = Access {
+            read: vec!["canvas/".into(), "maps/0/".into(), "notes".into()],
+            write: vec!["things/".into()],
+            roles: vec![],
+        };
+        let families = ["canvas", "things", "maps", "notes", "can", ""].map(|family| access.may_read_family(family));
+        assert_eq!(families, [true, true, false, false, false, false]);
     }
 
     #[test]

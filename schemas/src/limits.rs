@@ -80,6 +80,9 @@ pub const COST_BURST: u32 = 1024 * 1024;
 pub const WAKE_BYTES_PER_SECOND: u32 = 32 * 1024 * 1024;
 /// The content that one user's commands may wake at once after a pause, in bytes.
 pub const WAKE_BYTES_BURST: u32 = 256 * 1024 * 1024;
+/// How often a gateway whose memory for replicas is used up takes some from the user with the most,
+/// milliseconds.
+pub const SHARE_INTERVAL_MS: u64 = 1_000;
 /// How long a chunk counts as awake after a command at least, in milliseconds.
 pub const WAKE_MS: u64 = 60_000;
 /// The number of chunks that count as awake at least; twice as many may be remembered.
@@ -93,6 +96,11 @@ pub const REQUESTS_PER_SECOND: u32 = 2_000;
 /// The number of such requests that one user may send in a burst. This value suffices for four
 /// sockets that reconnect and each track [`TRACKED_CHUNKS_MAX`] chunks.
 pub const REQUESTS_BURST: u32 = 16_384;
+/// The number of bytes per second that a gateway's answers to one user's Track and Refresh requests
+/// may have on average. Updates do not count.
+pub const ANSWER_BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
+/// The number of such bytes in a burst: 4,096 chunks of 32 KiB.
+pub const ANSWER_BYTES_BURST: u32 = 128 * 1024 * 1024;
 /// The largest number of websockets and event streams that one user may have open to one process,
 /// by default. `driftless paint --writers 100` opens a hundred websockets to ingest and a hundred
 /// to a gateway.
@@ -111,6 +119,12 @@ pub const FORM_BYTES_PER_REQUEST: usize = 2 * 1024;
 pub const CONNECTION_BYTES: usize = 16 * 1024;
 /// The memory that a connection with TLS is expected to take, bytes.
 pub const TLS_CONNECTION_BYTES: usize = 64 * 1024;
+/// The kernel's buffer for bytes of a client that a service has not read yet, in bytes. The default
+/// grows to some mebibytes for each connection, and a client that is not read would fill it.
+pub const SOCKET_RECEIVE_BYTES: usize = 128 * 1024;
+/// The largest number of connections to the internal listener of a service. They count to
+/// [`DESCRIPTORS_RESERVED`].
+pub const INTERNAL_CONNECTIONS_MAX: usize = 64;
 /// The number of file descriptors that a service keeps for the log, the object store and files.
 pub const DESCRIPTORS_RESERVED: usize = 512;
 /// An address may have at most this part of all connections before they authenticate, so that other
@@ -140,6 +154,11 @@ pub const FORWARDED_ENTRY_BYTES_MAX: usize = 512;
 pub const ANONYMOUS_REQUESTS_PER_SECOND: u32 = 100;
 /// The number of such requests that one address may send in a burst.
 pub const ANONYMOUS_REQUESTS_BURST: u32 = 1_000;
+/// The number of websockets per second that one address may open on average without a valid Hello
+/// on them.
+pub const STRANGE_SOCKETS_PER_SECOND: u32 = 20;
+/// The number of such websockets in a burst.
+pub const STRANGE_SOCKETS_BURST: u32 = 400;
 /// The number of bytes per second that the responses to such requests may have on average.
 pub const ANONYMOUS_BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
 /// The number of bytes that the responses to such requests may have in a burst: the page of
@@ -237,8 +256,16 @@ pub const EVENT_KEEP_ALIVE_MS: u64 = 15_000;
 /// The interval at which a gateway checks the token of an event stream again, in milliseconds,
 /// because the token may have been denied since.
 pub const EVENT_TOKEN_CHECK_MS: u64 = 5_000;
+/// The number of websocket pings that a connection may send within [`PINGS_WINDOW_MS`].
+pub const PINGS_MAX: u32 = 100;
+/// The window in which websocket pings are counted, milliseconds.
+pub const PINGS_WINDOW_MS: u64 = 10_000;
+/// The pause after the first [`INPUT_FREE_BYTES`] of the body of a request that is refused already,
+/// milliseconds. A client that is refused sends no long bodies one after the other.
+pub const REFUSED_BODY_PAUSE_MS: u64 = 250;
 /// The number of bytes that a server reads and drops of a websocket that it has closed, so that the
-/// peer gets the close frame. Then it closes the connection.
+/// peer gets the close frame. Then it closes the connection. Before Hello it is
+/// [`BEFORE_HELLO_BYTES_MAX`].
 pub const CLOSED_BYTES_MAX: usize = 1024 * 1024;
 /// The time after which a server closes a connection that accepts no bytes, in milliseconds.
 pub const WRITE_TIMEOUT_MS: u64 = 15_000;

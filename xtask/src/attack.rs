@@ -1,7 +1,9 @@
 //! `cargo xtask attack`: builds the services and the attacks (`tests/attack`), runs the tests that
 //! the threat model names, and then attacks the services.
 //!
-//! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants.
+//! The build is a debug build like that of `cargo dev`, so that the cores assert their invariants,
+//! and so that defences can be switched off. With `--release` it is an optimised build, in which
+//! floods are measured.
 
 use anyhow::{Context, Result};
 use std::ffi::OsString;
@@ -13,19 +15,26 @@ use crate::toolchain;
 use crate::workspace::Workspace;
 
 /// Flags with which the output does not depend on the tests that the threat model names.
-const WITHOUT_TESTS: [&str; 7] = ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version"];
+const WITHOUT_TESTS: [&str; 9] =
+    ["--no-tests", "--list", "--list-tests", "--tests", "--help", "-h", "--version", "--release", "--without"];
 
 pub fn run(workspace: &Workspace, arguments: Vec<OsString>) -> Result<ExitCode> {
     let has_tests = !arguments.iter().any(|argument| WITHOUT_TESTS.iter().any(|flag| argument == flag));
+    let is_release = arguments.iter().any(|argument| argument == "--release");
     let mut build = workspace.cargo();
-    // This is the build of `cargo xtask test`. If single packages were built instead, Cargo would
-    // choose other features and compile again.
-    build.args(["build", "--workspace", "--all-targets"]);
-    toolchain::lint(&mut build)?;
+    if is_release {
+        build.args(["build", "--release", "--package", "driftless", "--package", "driftless-attack"]);
+    } else {
+        // This is the build of `cargo xtask test`. If single packages were built instead, Cargo
+        // would choose other features and compile again.
+        build.args(["build", "--workspace", "--all-targets"]);
+        toolchain::lint(&mut build)?;
+    }
     process::check("the build", build)?;
+    let profile = if is_release { "release" } else { "debug" };
     let program = || {
-        let mut attack = Command::new(workspace.program("debug", "driftless-attack"));
-        attack.arg("--program").arg(workspace.program("debug", "driftless")).args(&arguments);
+        let mut attack = Command::new(workspace.program(profile, "driftless-attack"));
+        attack.arg("--program").arg(workspace.program(profile, "driftless")).args(&arguments);
         attack
     };
     let mut attack = program();

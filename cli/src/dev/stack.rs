@@ -10,7 +10,7 @@ use driftless_replayer::{CoreSettings, Replayer};
 use driftless_runtime::memory;
 use driftless_runtime::shutdown::ShutdownSource;
 use driftless_runtime::telemetry::Metrics;
-use driftless_web::http::openapi::openapi;
+use driftless_web::http::openapi::{openapi, operators};
 use driftless_web::http::{self, Origins, Routes};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ impl Stack {
         };
         let standings = self.gateway.readiness();
         let ready = move || standings.borrow().readiness();
-        let document = Gateway::document().and(Ingest::document());
+        let document = Gateway::document().and(Ingest::document()).and(operators());
         let routes = routes.or(http::healthz()).unify().or(http::readyz_with_notes(ready)).unify();
         let routes = routes.or(openapi(&document)).unify();
         routes.or(http::metrics(metrics.clone())).unify().or(page::routes()).unify().boxed()

@@ -31,8 +31,9 @@ pub struct Shared {
     pub greeter: Greeter,
     /// Bounds how many sockets are accepted a second.
     pub admission: Admission,
-    /// Bounds the requests of each user, over all of the user's sockets and HTTP requests.
-    pub requests: Rates<1>,
+    /// Bounds [requests, bytes of answers] of each user, over all of the user's sockets and HTTP
+    /// requests.
+    pub requests: Rates<2>,
 }
 
 /// An input of a connection.
@@ -72,7 +73,7 @@ pub struct Connection {
     shared: Arc<Shared>,
     session: Session,
     /// The user's share of [`Shared::requests`]; `None` before the first request.
-    bucket: Option<Bucket<1>>,
+    bucket: Option<Bucket<2>>,
     /// The socket is not read before this time.
     throttled_until: MonotonicMs,
 }
@@ -134,10 +135,10 @@ impl Connection {
     }
 
     fn frame(&mut self, bytes: Bytes, now: Now, environment: &dyn Environment, out: &mut Outputs) {
-        let Self { socket, session, .. } = self;
+        let Self { socket, session, shared, .. } = self;
         let Outputs { session: said, hub, .. } = out;
         let requests = session.frame(bytes, now, environment, said, &mut |who, request, said| {
-            announce(*socket, who, said, hub);
+            announce(*socket, who, said, hub, (shared, now.monotonic));
             match reads(&request).filter(|_| has_expired(who, now.unix)) {
                 Some(chunk) => {
                     let expired = who.claims.expires_at;
@@ -151,18 +152,19 @@ impl Connection {
             }
         });
         if let Some(who) = session.identity() {
-            announce(*socket, who, said, hub);
+            announce(*socket, who, said, hub, (shared, now.monotonic));
         }
         self.charge(requests, now.monotonic, out);
     }
 
-    /// Charges requests to the user's rate, also pings, renewals and requests that were refused,
+    /// Charges requests to the user's rates, also pings, renewals and requests that were refused,
     /// because each of them is work. The requests are served in any case. If the user has exceeded
-    /// the rate, this socket is not read until the excess has drained.
+    /// a rate, this socket is not read until the excess has drained. The hub has charged the
+    /// answers.
     fn charge(&mut self, requests: usize, now: MonotonicMs, out: &mut Outputs) {
         let Some(who) = self.session.identity().filter(|_| requests > 0) else { return };
         let bucket = self.bucket.get_or_insert_with(|| self.shared.requests.of(&who.claims.sub, now));
-        let wait_ms = bucket.owe([requests], now);
+        let wait_ms = bucket.owe([requests, 0], now);
         if wait_ms > 0 {
             out.was_throttled = true;
             self.throttled_until = now.plus_ms(wait_ms.into());
@@ -171,7 +173,13 @@ impl Connection {
 }
 
 /// Passes a new identity or a renewed token to the hub, before the requests that follow it.
-fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &mut Vec<HubInput>) {
+fn announce(
+    socket: SocketId,
+    who: &Identity,
+    said: &mut SessionOutputs,
+    hub: &mut Vec<HubInput>,
+    (shared, now): (&Shared, MonotonicMs),
+) {
     let is_renewed = std::mem::take(&mut said.is_renewed);
     let access = || Arc::new(who.claims.access.clone());
     if std::mem::take(&mut said.is_greeted) {
@@ -181,6 +189,7 @@ fn announce(socket: SocketId, who: &Identity, said: &mut SessionOutputs, hub: &m
             access: access(),
             families: who.offered.clone(),
             features: who.features,
+            bucket: Some(shared.requests.of(&who.claims.sub, now)),
         };
         hub.push(HubInput::Joined(socket, joined));
     } else if is_renewed {

@@ -24,6 +24,7 @@ mod loading;
 mod log;
 mod partitions;
 mod requests;
+mod sharing;
 mod time;
 
 use log::TurnUpdates;
@@ -49,6 +50,10 @@ pub struct Hub {
     /// Chunks whose load found no room in memory, in the order of the requests. Some of them may
     /// not be wanted any more.
     loads_without_room: VecDeque<ChunkId>,
+    /// When users may next have to give memory up for others.
+    share_at: MonotonicMs,
+    /// The user that has given memory up: its loads wait while those of others do.
+    yielding: Option<Arc<str>>,
     /// Approximate memory of all rings.
     ring_bytes: usize,
     /// The bytes that are queued for all sockets together.
@@ -92,6 +97,8 @@ impl Hub {
             turn_sockets: Vec::new(),
             watched: BTreeSet::new(),
             loads_without_room: VecDeque::new(),
+            share_at: MonotonicMs::default(),
+            yielding: None,
             ring_bytes: 0,
             queued_bytes: 0,
             eviction_order: VecDeque::new(),

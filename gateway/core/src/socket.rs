@@ -2,6 +2,7 @@
 //! bytes.
 
 use bytes::Bytes;
+use driftless_runtime_core::rate::Bucket;
 use driftless_schemas::access::Access;
 use driftless_schemas::proto::Have;
 use driftless_schemas::time::MonotonicMs;
@@ -34,6 +35,8 @@ pub struct Joined {
     pub families: Option<BTreeSet<String>>,
     /// The features that the client understands, as its Hello says.
     pub features: u32,
+    /// The user's [requests, bytes of answers]; `None` if answers are not counted.
+    pub bucket: Option<Bucket<2>>,
 }
 
 /// A chunk that lags for a socket.

@@ -47,7 +47,7 @@ fn shared(admissions_per_second: u32, allowance: Allowance) -> Arc<Shared> {
     Arc::new(Shared {
         greeter: Greeter::new(world()),
         admission: Admission::new(admissions_per_second),
-        requests: Rates::new([allowance]),
+        requests: Rates::new([allowance, Allowance::UNLIMITED]),
     })
 }
 

@@ -19,9 +19,10 @@ pub(super) struct TrackedChunk {
     pub history: HistoryId,
 }
 
-/// Converts one event of the hub to server-sent events, each about one chunk. If `has_ids` is true,
-/// each event with content gets the id that resumes the stream after this event.
-pub(super) fn to_events(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Vec<Event> {
+/// Converts one event of the hub to server-sent events, each about one chunk and with the length of
+/// its data in bytes. If `has_ids` is true, each event with content gets the id that resumes the
+/// stream after this event.
+pub(super) fn to_events(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Vec<(Event, usize)> {
     let bodies = match body {
         event::Body::Beacons(beacons) => {
             let single = |beacon| event::Body::Beacons(proto::Beacons { beacons: vec![beacon] });
@@ -32,7 +33,7 @@ pub(super) fn to_events(chunks: &mut Tracked, has_ids: bool, body: event::Body) 
     bodies.into_iter().filter_map(|body| to_event(chunks, has_ids, body)).collect()
 }
 
-fn to_event(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Option<Event> {
+fn to_event(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Option<(Event, usize)> {
     if let event::Body::Tracked(t) = &body
         && let Some(chunk) = chunks.get_mut(&t.chunk_id)
     {
@@ -66,10 +67,12 @@ fn to_event(chunks: &mut Tracked, has_ids: bool, body: event::Body) -> Option<Ev
         }
         _ => return None,
     };
-    let event = Event::default().event(name).data(data.to_string());
+    let data = data.to_string();
+    let bytes = data.len();
+    let event = Event::default().event(name).data(data);
     Some(match id {
-        Some(id) if has_ids => event.id(id),
-        _ => event,
+        Some(id) if has_ids => (event.id(id), bytes),
+        _ => (event, bytes),
     })
 }
 

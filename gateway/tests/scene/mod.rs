@@ -153,6 +153,13 @@ impl Town {
         self.token_of(sub, &["canvas/"], 3600)
     }
 
+    /// A token that may read all families.
+    pub fn token_for_all(&self, sub: &str) -> String {
+        let families: Vec<String> =
+            self.world.families().iter().map(|family| format!("{}/", family.spec.name)).collect();
+        self.token_of(sub, &families.iter().map(String::as_str).collect::<Vec<_>>(), 3600)
+    }
+
     pub fn token_of(&self, sub: &str, read: &[&str], lifetime_s: u32) -> String {
         let read = read.iter().map(|&entry| entry.to_owned()).collect();
         self.signer.issue(sub, &Access { read, ..Access::default() }, unix_now(), lifetime_s).unwrap()
@@ -314,6 +321,14 @@ impl Running {
             assert!(tokio::time::Instant::now() < deadline, "/readyz: {} {body}", answer.status);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// The answer to `GET /v1/partitions`.
+    pub async fn positions(&self, token: &str) -> serde_json::Value {
+        let authorization = format!("Bearer {token}");
+        let answer = self.http("/v1/partitions", &[("authorization", &authorization)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        answer.json()
     }
 
     /// A GET request.

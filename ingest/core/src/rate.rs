@@ -3,6 +3,7 @@
 //! user share these limits.
 
 use crate::policy::Policy;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::rate::{self, Allowance};
 
 /// The buckets of all users.
@@ -14,10 +15,14 @@ pub type Bucket = rate::Bucket<4>;
 /// Creates full buckets with the limits of this policy.
 #[must_use]
 pub fn rates(policy: &Policy) -> Rates {
+    let wakes = Allowance { per_second: policy.wake_bytes_per_second, burst: policy.wake_bytes_burst };
+    if !Defence::UserCommands.is_on() {
+        return Rates::new([Allowance::UNLIMITED, Allowance::UNLIMITED, Allowance::UNLIMITED, wakes]);
+    }
     Rates::new([
         Allowance { per_second: policy.commands_per_second, burst: policy.commands_burst },
         Allowance { per_second: policy.bytes_per_second, burst: policy.bytes_burst },
         Allowance { per_second: policy.cost_per_second, burst: policy.cost_burst },
-        Allowance { per_second: policy.wake_bytes_per_second, burst: policy.wake_bytes_burst },
+        wakes,
     ])
 }

@@ -9,9 +9,13 @@
 //! dropped. A load takes a share of the budget before it begins, because the size of the content is
 //! known only afterwards, and loads that find no room wait. So the memory does not grow with the
 //! number of chunks that commands or recovery touch.
+//!
+//! Commands whose chunks wait for room wait in memory, up to a part of the budget, so that the
+//! commands behind them go on: a flood of commands to chunks that are not in memory must not hold
+//! back edits of chunks that are. Further commands wait in the log.
 
 use crate::resident::Resident;
-use crate::slots::{Loading, Slot, State, Waiting};
+use crate::slots::{Lengths, Loading, Slot, State, Waiting};
 use driftless_chunk::position::Position;
 use driftless_chunk::world::Place;
 use driftless_schemas::time::MonotonicMs;
@@ -20,6 +24,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Even the smallest budget has room for this many loads at a time.
 const LOADS_AT_LEAST: usize = 2;
+/// Commands that wait for chunks may take this part of the budget beside it: those that are
+/// counted, and as much again for those that are set aside.
+const WAITING_PART: usize = 16;
+/// The memory that such commands may take at least, bytes.
+const WAITING_AT_LEAST: usize = 64 * 1024;
 
 /// The chunks of one ownership.
 #[derive(Default)]
@@ -37,6 +46,8 @@ pub(crate) struct Chunks {
     /// Waiting commands that do not count against `commands_in_flight_max`, because their chunks
     /// cannot be loaded or are being checked.
     set_aside: usize,
+    /// The memory of all waiting commands.
+    waiting: Lengths,
 }
 
 impl Chunks {
@@ -154,21 +165,38 @@ impl Chunks {
     // ---- Commands that wait ---------------------------------------------------------------------
 
     /// Keeps a command until its chunk is live. Does nothing if the chunk is live already.
-    /// `set_aside_max` limits how many waiting commands of all chunks may be set aside.
-    pub fn enqueue(&mut self, chunk: &ChunkId, waiting: Waiting, per_chunk_max: usize, set_aside_max: usize) {
-        let has_room = self.set_aside < set_aside_max;
+    /// `set_aside_max` limits how many waiting commands of all chunks may be set aside, and their
+    /// budget is a part of `bytes_max`.
+    pub fn enqueue(
+        &mut self,
+        chunk: &ChunkId,
+        waiting: Waiting,
+        per_chunk_max: usize,
+        (set_aside_max, bytes_max): (usize, usize),
+    ) {
+        let has_room = self.set_aside < set_aside_max && self.waiting.set_aside <= waiting_max(bytes_max);
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         if let State::Loading(loading) | State::Checking(_, loading) = &mut slot.state {
+            let before = loading.bytes();
             self.set_aside += usize::from(loading.wait(waiting, per_chunk_max, has_room));
+            self.waiting.change(before, loading.bytes());
         }
+    }
+
+    /// True if more commands may be read although they may have to wait for chunks that are not in
+    /// memory.
+    pub fn may_wait(&self, bytes_max: usize) -> bool {
+        self.waiting.counted <= waiting_max(bytes_max)
     }
 
     /// Gives a chunk that is being checked the commands that waited for it while it was loaded.
     pub fn keep_for_check(&mut self, chunk: &ChunkId, waiting: Vec<Waiting>) {
         let Some(slot) = self.slots.get_mut(chunk) else { return };
         if let State::Checking(_, checking) = &mut slot.state {
+            let before = checking.bytes();
             checking.keep(waiting);
             self.set_aside += checking.set_aside();
+            self.waiting.change(before, checking.bytes());
         }
     }
 
@@ -176,13 +204,16 @@ impl Chunks {
     /// `commands_in_flight_max`. Returns false if the chunk is not loading.
     pub fn load_failed(&mut self, chunk: &ChunkId, retry_at: impl FnOnce(u32) -> MonotonicMs) -> bool {
         let Some(Slot { state: State::Loading(loading), .. }) = self.slots.get_mut(chunk) else { return false };
+        let before = loading.bytes();
         self.set_aside += loading.set_aside();
+        self.waiting.change(before, loading.bytes());
         loading.failed(retry_at);
         true
     }
 
     /// Returns the commands that waited for a chunk, or `None` if not all of them were kept.
     pub fn release(&mut self, loading: Loading) -> Option<Vec<Waiting>> {
+        self.waiting.change(loading.bytes(), Lengths::default());
         let (waiting, set_aside) = loading.into_waiting();
         self.set_aside = self.set_aside.saturating_sub(set_aside);
         waiting
@@ -333,6 +364,11 @@ impl Chunks {
     pub fn failing(&self) -> usize {
         self.slots.values().filter(|slot| slot.is_failing()).count()
     }
+}
+
+/// The memory that commands may take which wait for chunks, besides the budget.
+fn waiting_max(bytes_max: usize) -> usize {
+    (bytes_max / WAITING_PART).max(WAITING_AT_LEAST)
 }
 
 /// The room that a load takes, in bytes. The size of the content is known only when it is there.

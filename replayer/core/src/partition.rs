@@ -242,12 +242,13 @@ impl PartitionCore {
 
     /// True if the shell may hand in more commands: the core decides commands, fewer than
     /// `commands_in_flight_max` of them wait for a chunk to load or for an acknowledgement, and the
-    /// chunks are within their budget of memory. Other commands wait in the log.
+    /// chunks and the waiting commands are within their budget of memory. Other commands wait in
+    /// the log.
     #[must_use]
     pub fn wants_commands(&self) -> bool {
         // Commands that wait for a chunk which cannot be loaded do not count.
         let open = self.progress.open().saturating_sub(self.chunks.set_aside());
-        let has_room = !self.chunks.has_deferred() && self.chunks.bytes() <= self.chunks_bytes_max;
+        let has_room = self.chunks.may_wait(self.chunks_bytes_max) && self.chunks.bytes() <= self.chunks_bytes_max;
         self.is_running() && self.mending.is_none() && open < self.settings.commands_in_flight_max && has_room
     }
 

@@ -10,6 +10,9 @@ use driftless_chunk::position::Position;
 use driftless_chunk::world::Place;
 use driftless_schemas::time::MonotonicMs;
 
+/// The memory of a waiting command beside its record: its list entry, and a slot for its chunk.
+const WAITING_BYTES: usize = 512;
+
 /// The slot of one chunk.
 pub(crate) struct Slot {
     pub place: Place,
@@ -44,11 +47,22 @@ pub(crate) struct Loading {
     is_check: bool,
     /// How many of the chunk's commands do not count against `commands_in_flight_max`.
     set_aside: usize,
+    /// The memory of the waiting commands that count against it, and of those that do not.
+    bytes: Lengths,
     /// How many later commands were not kept, because too many were waiting.
     dropped: usize,
     /// True if the newest ref's object is lost and could not be rebuilt. No later failure asks for
     /// another rebuild.
     pub is_given_up: bool,
+}
+
+/// The memory of commands that wait, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lengths {
+    /// Those that count against `commands_in_flight_max`.
+    pub counted: usize,
+    /// Those that do not.
+    pub set_aside: usize,
 }
 
 /// A command whose chunk is not live.
@@ -57,6 +71,21 @@ pub(crate) struct Waiting {
     /// The record's bytes.
     pub value: Bytes,
     pub batch: BatchId,
+}
+
+impl Waiting {
+    /// The memory that the command takes, with a slot of its own for its chunk.
+    fn bytes(&self) -> usize {
+        self.value.len() + WAITING_BYTES
+    }
+}
+
+impl Lengths {
+    /// Replaces the lengths of one chunk in a sum.
+    pub fn change(&mut self, before: Self, after: Self) {
+        self.counted = self.counted.saturating_sub(before.counted) + after.counted;
+        self.set_aside = self.set_aside.saturating_sub(before.set_aside) + after.set_aside;
+    }
 }
 
 impl Slot {
@@ -93,12 +122,18 @@ impl Loading {
     /// kept; later ones are only counted.
     pub fn wait(&mut self, waiting: Waiting, max: usize, has_room: bool) -> bool {
         let is_failing = self.attempts > 0;
-        match is_failing && (self.dropped > 0 || !has_room || self.waiting.len() >= max) {
-            true => self.dropped += 1,
-            false => self.waiting.push(waiting),
-        }
+        let is_dropped = is_failing && (self.dropped > 0 || !has_room || self.waiting.len() >= max);
         let is_set_aside = is_failing || (self.is_check && has_room);
         self.set_aside += usize::from(is_set_aside);
+        if is_dropped {
+            self.dropped += 1;
+            return is_set_aside;
+        }
+        match is_set_aside {
+            true => self.bytes.set_aside += waiting.bytes(),
+            false => self.bytes.counted += waiting.bytes(),
+        }
+        self.waiting.push(waiting);
         is_set_aside
     }
 
@@ -107,7 +142,13 @@ impl Loading {
     pub fn set_aside(&mut self) -> usize {
         let more = self.waiting.len() - self.set_aside.min(self.waiting.len());
         self.set_aside += more;
+        self.bytes.set_aside += std::mem::take(&mut self.bytes.counted);
         more
+    }
+
+    /// The memory of the commands that wait.
+    pub fn bytes(&self) -> Lengths {
+        self.bytes
     }
 
     /// Notes that a load failed. `retry_at` takes the number of earlier failures and returns the
@@ -125,6 +166,7 @@ impl Loading {
 
     /// Replaces the waiting commands by commands that waited for the chunk before its check.
     pub fn keep(&mut self, waiting: Vec<Waiting>) {
+        self.bytes.counted = waiting.iter().map(Waiting::bytes).sum();
         self.waiting = waiting;
     }
 

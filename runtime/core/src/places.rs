@@ -4,6 +4,7 @@
 //! count, so the count is correct however the connection ended. A holder without connections takes
 //! no memory.
 
+use crate::defences::Defence;
 use driftless_schemas::access::Claims;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -58,6 +59,9 @@ impl Users {
     pub fn max_of(&self, claims: &Claims) -> usize {
         let of_roles = claims.access.roles.iter().filter_map(|role| self.connections_of_role.get(role).copied());
         let any_is_most = |max: &usize| max.wrapping_sub(1);
+        if !Defence::UserConnections.is_on() {
+            return 0;
+        }
         of_roles.chain([self.connections_per_user]).max_by_key(any_is_most).unwrap_or(0)
     }
 

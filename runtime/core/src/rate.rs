@@ -27,6 +27,11 @@ pub struct Allowance {
     pub burst: u32,
 }
 
+impl Allowance {
+    /// An allowance that no user exceeds.
+    pub const UNLIMITED: Self = Self { per_second: u32::MAX, burst: u32::MAX };
+}
+
 /// The buckets of all users, for `N` quantities.
 #[derive(Debug)]
 pub struct Rates<const N: usize> {

@@ -3,6 +3,7 @@
 //! This state machine closes the socket when its token expires and is not renewed in time, when the
 //! token is denied, or when the key that signed it is removed.
 
+use crate::defences::Defence;
 use crate::environment::{Environment, TokenRefused};
 use crate::hello::{Greeter, Identity};
 use crate::outputs::{Close, Outputs};
@@ -69,7 +70,7 @@ impl Session {
         }
         if self.identity.is_none() {
             self.early.0 += bytes.len();
-            if self.early.0 > limits::BEFORE_HELLO_BYTES_MAX {
+            if self.early.0 > Defence::BeforeHello.limit(limits::BEFORE_HELLO_BYTES_MAX) {
                 let max = limits::BEFORE_HELLO_BYTES_MAX;
                 out.end(close::NO_HELLO, format!("more than {max} bytes came before a Hello was accepted"));
                 return 0;
@@ -104,7 +105,7 @@ impl Session {
             }
             if self.identity.is_none() && out.close.is_none() {
                 self.early.1 += 1;
-                if self.early.1 > limits::BEFORE_HELLO_REQUESTS_MAX {
+                if self.early.1 > Defence::BeforeHello.limit(limits::BEFORE_HELLO_REQUESTS_MAX) {
                     let max = limits::BEFORE_HELLO_REQUESTS_MAX;
                     out.end(close::NO_HELLO, format!("more than {max} requests came before a Hello"));
                 }

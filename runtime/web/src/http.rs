@@ -10,6 +10,7 @@ mod clients;
 mod cors;
 mod credentials;
 mod deadline;
+mod guests;
 pub mod openapi;
 mod origins;
 mod path;
@@ -25,6 +26,7 @@ pub use problem::{Problem, recover};
 pub use server::{ServerOptions, serve};
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::pool::{Charge, Pool};
 use driftless_schemas::limits;
 use futures_util::{Stream, StreamExt as _};
@@ -176,7 +178,8 @@ fn body_within<T: Send>(
             let (checked, charge) = (check(credentials), pool.charge());
             let pool = pool.clone();
             async move {
-                let held_max = if checked.is_ok() { bytes_max } else { 0 };
+                let is_held = checked.is_ok() || !Defence::BodyAfterToken.is_on();
+                let held_max = if is_held { bytes_max } else { 0 };
                 let read = tokio::time::timeout(within, read_body(stream, held_max, bytes_max, (pool, charge))).await;
                 let read = read.unwrap_or_else(|_| Err(body_timeout(within)));
                 Ok::<_, Rejection>((checked?, read?))
@@ -203,9 +206,15 @@ async fn read_body<B: Buf>(
 ) -> Result<Body, Problem> {
     let mut stream = std::pin::pin!(stream);
     let (mut body, mut bytes) = (BytesMut::new(), 0);
+    let mut must_pause = held_max == 0;
     while let Some(part) = stream.next().await {
         let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
         bytes += part.remaining();
+        if must_pause && bytes > limits::INPUT_FREE_BYTES {
+            // The request is refused, so nobody waits for its body.
+            must_pause = false;
+            tokio::time::sleep(Duration::from_millis(limits::REFUSED_BODY_PAUSE_MS)).await;
+        }
         if bytes <= held_max {
             if bytes > limits::INPUT_FREE_BYTES {
                 let more = bytes - charge.bytes();

@@ -6,6 +6,7 @@ use crate::proxy::{ForwardedHeader, Proxies};
 use crate::tls::{self, Tls};
 use driftless_runtime::descriptors;
 use driftless_runtime::settings::SettingError;
+use driftless_runtime_core::defences::Defence;
 use driftless_schemas::limits;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -18,14 +19,20 @@ pub struct Http {
     /// The address and port on which the service listens. Default: 127.0.0.1 and a port that the
     /// system chooses.
     pub listen: SocketAddr,
+    /// The address and port of the internal listener, which has `/healthz`, `/readyz` and
+    /// `/metrics` for operators, in plain text and without tokens. Default: loopback and the port
+    /// 9471 (ingest), 9472 (replayer) or 9473 (gateway).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal: Option<SocketAddr>,
     /// The origins of web pages that may connect, such as `https://play.example.com`; `*` allows
     /// all. Default (empty): pages of the same origin and of this machine (any loopback origin).
     /// Programs other than browsers send no origin and are not restricted.
     pub allowed_origins: Vec<String>,
-    /// The largest number of connections, websockets included; more wait in the system's accept
-    /// queue. Each takes one file descriptor, three with TLS. A number that the process's limit on
-    /// open files does not allow is refused at the start. Default: 0, which means 20,000 or, if the
-    /// process may open fewer files, as many as fit.
+    /// The largest number of connections, websockets included. If they are taken, the next one
+    /// takes the place of one whose client has not said yet for which user it is; if there is none,
+    /// it waits in the system's accept queue. Each takes one file descriptor, three with TLS. A
+    /// number that the process's limit on open files does not allow is refused at the start.
+    /// Default: 0, which means 20,000 or, if the process may open fewer files, as many as fit.
     pub connections_max: usize,
     /// The largest number of unauthenticated connections per address (per /64 with IPv6). A
     /// websocket after its Hello, and an event stream, count for their user instead. Behind a proxy
@@ -64,6 +71,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            internal: None,
             allowed_origins: Vec::new(),
             connections_max: 0,
             connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
@@ -89,7 +97,7 @@ impl Http {
         let connections = descriptors::connections(self.connections_max, self.descriptors(), descriptors::raise())
             .map_err(|problem| error("connections_max", self.connections_max.to_string(), problem))?;
         let options = ServerOptions::new(connections)
-            .per_address(self.connections_per_address)
+            .per_address(if Defence::AddressConnections.is_on() { self.connections_per_address } else { 0 })
             .with_proxies(Proxies::new(&self.trusted_proxies, self.proxy_protocol, self.forwarded_header)?)
             .with_write_timeout(Duration::from_millis(self.write_timeout_ms));
         match &self.tls {

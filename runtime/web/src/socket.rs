@@ -96,11 +96,20 @@ impl Upgrade {
                     {
                         tracing::debug!(%error, "cannot remove the HTTP time limit from a websocket");
                     }
-                    serve(stream, read_buf, permit.clone()).await;
+                    let must_leave = async {
+                        match &permit {
+                            Some(permit) => permit.must_leave().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        () = serve(stream, read_buf, permit.clone()) => {}
+                        () = must_leave => tracing::debug!("closed a websocket without Hello to make room for others"),
+                    }
                 }
                 Err(_) => tracing::error!("a websocket request did not arrive through http::serve"),
             }
-            drop(permit);
+            permit.iter().for_each(ConnectionPermit::websocket_ended);
         });
         response
     }
@@ -129,23 +138,24 @@ pub fn close_payload(code: u16, reason: &str) -> Bytes {
 /// that closes while bytes are still arriving is reset, and the reset would overtake the close
 /// frame. Incoming bytes are therefore read and dropped until the peer closes too, or
 /// [`CLOSE_TIMEOUT`] has passed.
-pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes) {
+pub async fn finish(stream: Stream, mut output: SendQueue, payload: Bytes, is_greeted: bool) {
     output.push_close(payload);
     let farewell = async {
         if output.drain(&stream).await.is_err() {
             return;
         }
         stream.shut(Half::Write);
-        discard(&stream).await;
+        discard(&stream, is_greeted).await;
     };
     // If the peer does not close in time, the connection is closed all the same.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
 }
 
 /// Reads and drops what the peer of a closed websocket still sends, until it closes too, or until
-/// there were [`limits::CLOSED_BYTES_MAX`] bytes. The caller sets a deadline.
-pub async fn discard(stream: &Stream) {
-    let mut left = limits::CLOSED_BYTES_MAX;
+/// there were as many bytes as it may send before Hello, or [`limits::CLOSED_BYTES_MAX`] bytes if
+/// it has said Hello. The caller sets a deadline.
+pub async fn discard(stream: &Stream, is_greeted: bool) {
+    let mut left = if is_greeted { limits::CLOSED_BYTES_MAX } else { limits::BEFORE_HELLO_BYTES_MAX };
     while left > 0 && stream.readable().await.is_ok() {
         match stream.read_ready(<[u8]>::len) {
             Ok(read) => left = left.saturating_sub(read.unwrap_or(0)),

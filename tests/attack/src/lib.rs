@@ -7,15 +7,19 @@
 //! compared with all outcomes that the honest client got (R2, R8).
 //!
 //! [`rows`] is the table of attacks. The document has the same ids, and a test compares both.
-//! [`target`] starts the services under attack.
+//! [`target`] starts the `driftless dev` that most rows attack. [`floods`] floods the services as
+//! operators run them. [`without`] shows that rows fail where their defence is switched off.
 
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod rows;
 pub mod target;
 pub mod honest;
+pub mod floods;
 pub mod wire;
 
 pub mod run;
+pub mod without;
 pub mod cited;
 pub mod report;

@@ -1,6 +1,7 @@
 //! The results of a run, as a table for people and as JSON for programs.
 
 use crate::cited::Cited;
+use crate::floods::Figures;
 use crate::rows::Row;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -36,6 +37,8 @@ pub struct Line {
     pub took: Duration,
     /// The latency of the honest client's edit after the attack; `None` if there was no such edit.
     pub edit: Option<Duration>,
+    /// The figures of a flood; `None` for other rows, and for a flood that did harm.
+    pub figures: Option<Figures>,
 }
 
 /// The result of comparing the log with the honest client's outcomes, at the end of the run.
@@ -60,8 +63,10 @@ impl From<Verdict> for LogSays {
 pub struct Report {
     /// The rows, in the order of the document.
     pub lines: Vec<Line>,
-    /// The comparison with the log; `None` until it is done.
+    /// The comparison with the log of `driftless dev`; `None` if no row attacked it.
     pub log: Option<LogSays>,
+    /// The comparison with the log of the services that were flooded; `None` if there were none.
+    pub flooded_log: Option<LogSays>,
     /// The duration of the whole run, in seconds.
     pub seconds: f64,
     /// The number of named tests that ran.
@@ -70,7 +75,7 @@ pub struct Report {
 
 impl Line {
     pub(crate) fn new(row: &Row, verdict: Verdict, seen: String, took: Duration) -> Self {
-        Self { row: row.id, threat: row.threat, tests: row.tests, verdict, seen, took, edit: None }
+        Self { row: row.id, threat: row.threat, tests: row.tests, verdict, seen, took, edit: None, figures: None }
     }
 }
 
@@ -102,8 +107,8 @@ impl Report {
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let rows = self.lines.iter().map(|line| (line.row, &line.verdict));
-        let log = self.log.iter().map(|log| ("the log", &log.verdict));
-        rows.chain(log)
+        let logs = self.log.iter().chain(&self.flooded_log).map(|log| ("the log", &log.verdict));
+        rows.chain(logs)
             .filter_map(|(name, verdict)| match verdict {
                 Verdict::NotHeld(seen) => Some(format!("{name}: {seen}")),
                 _ => None,
@@ -129,7 +134,7 @@ impl Report {
                 let _ = writeln!(table, "{:<48}{seen}", "");
             }
         }
-        if let Some(log) = &self.log {
+        for log in self.log.iter().chain(&self.flooded_log) {
             let (result, seen) = match &log.verdict {
                 Verdict::NotHeld(seen) => ("NOT HELD", seen.clone()),
                 _ => (
@@ -161,15 +166,13 @@ impl Report {
                 };
                 json!({
                     "id": line.row, "threat": line.threat, "result": result, "seen": seen, "seconds": line.took.as_secs_f64(),
-                    "honest_edit_ms": line.edit.map(|edit| edit.as_secs_f64() * 1000.0), "tests": line.tests,
+                    "honest_edit_ms": line.edit.map(|edit| edit.as_secs_f64() * 1000.0), "tests": line.tests, "figures": line.figures,
                 })
             })
             .collect();
-        let log = self.log.as_ref().map(
-            |log| json!({"held": log.verdict == Verdict::Held, "honest_edits": log.edits, "commands": log.commands}),
-        );
+        let log = |log: &LogSays| json!({"held": log.verdict == Verdict::Held, "honest_edits": log.edits, "commands": log.commands});
         json!({
-            "ok": self.failures().is_empty(), "rows": rows, "log": log, "tests": self.tests, "failures": self.failures(),
+            "ok": self.failures().is_empty(), "rows": rows, "log": self.log.as_ref().map(log), "flooded_log": self.flooded_log.as_ref().map(log), "tests": self.tests, "failures": self.failures(),
             "seconds": self.seconds,
         })
     }

@@ -1,6 +1,5 @@
 //! The table of attacks: one row for each threat of docs/security.md.
 
-mod costs;
 mod floods;
 mod frames;
 mod http;
@@ -10,11 +9,10 @@ mod slow;
 mod tokens;
 mod writers;
 
+use crate::attack::Attack;
+use crate::floods::{Flood, attacks};
 use crate::honest::Honest;
 use crate::target::Target;
-use anyhow::Result;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 /// The context of an attack: the services and the honest client.
@@ -26,18 +24,16 @@ pub struct Scene {
     pub honest: Arc<Honest>,
 }
 
-/// The result of an attack. `Ok` means that the defence held, and says what was seen. `Err` says
-/// what the attacker got.
-pub type Attack = Pin<Box<dyn Future<Output = Result<String>> + Send>>;
-
 /// How a row attacks its defence.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// Runs alone, from outside or in this process.
+    /// Runs alone against `driftless dev`, from outside or in this process.
     Now(fn(Scene) -> Attack),
-    /// Nothing runs here. Only the tests that the row names attack the threat.
+    /// Runs against `driftless dev` beside the other rows, because it waits for time limits.
     Beside(fn(Scene) -> Attack),
-    /// Nothing is attacked. The text is the argument for the defence, which is not a measurement.
+    /// Floods the services as operators run them, while honest clients edit in another process.
+    Flood(fn(Flood) -> Attack),
+    /// Nothing runs here. Only the tests that the row names attack the threat.
     ByTests,
     /// Not attacked, for this reason: an argument and no measurement.
     Argued(&'static str),
@@ -65,6 +61,12 @@ macro_rules! now {
 macro_rules! beside {
     ($attack:path) => {
         How::Beside(|scene| Box::pin($attack(scene)))
+    };
+}
+
+macro_rules! flood {
+    ($attack:path) => {
+        How::Flood(|flood| Box::pin($attack(flood)))
     };
 }
 
@@ -269,27 +271,27 @@ pub const ROWS: &[Row] = &[
     row(
         "flood-before-hello",
         "requests on websockets without a token, whose answers are not read",
-        now!(costs::before_hello),
+        flood!(attacks::before_hello),
         &["a_client_that_does_not_say_hello_is_soon_closed", "a_client_that_has_not_said_hello_may_send_little"],
     ),
-    row("flood-pings", "pings whose pongs are not read", now!(costs::pings), &[]),
+    row("flood-pings", "pings whose pongs are not read", flood!(attacks::pings), &[]),
     row(
         "flood-equal",
         "very many equal commands in JSON, from a user who may not write",
-        now!(costs::equal_commands),
+        flood!(attacks::equal_commands),
         &["rejected_commands_count_for_the_rate"],
     ),
-    row("flood-bodies", "bodies of requests with a bad token", now!(costs::bodies), &[]),
+    row("flood-bodies", "bodies of requests with a bad token", flood!(attacks::bodies), &[]),
     row(
         "flood-anonymous",
         "documents for everybody, as fast as they come",
-        now!(costs::documents),
+        flood!(attacks::documents),
         &["an_address_without_a_token_has_a_rate_of_requests_and_of_bytes"],
     ),
     row(
         "flood-pictures",
         "pictures and JSON of large chunks, as fast as they come",
-        How::ByTests,
+        flood!(attacks::pictures),
         &[
             "pictures_and_json_cost_their_user_what_they_cost",
             "users_get_permits_in_turn_and_dropped_requests_get_none",
@@ -298,23 +300,67 @@ pub const ROWS: &[Row] = &[
     row(
         "flood-descriptors",
         "more connections than the process may open files",
-        How::ByTests,
-        &["connections_leave_a_reserve_or_do_not_fit"],
+        flood!(attacks::descriptors),
+        &["connections_leave_a_reserve_or_do_not_fit", "a_flood_of_strangers_makes_room_for_others"],
     ),
     row(
         "flood-replicas",
         "tracking more large chunks than a gateway has memory for",
-        How::ByTests,
+        flood!(attacks::replicas),
         &["the_memory_of_replicas_is_bounded_and_a_track_without_room_is_rejected"],
     ),
     row(
         "flood-dirty",
         "small commands to more large chunks than a replayer has memory for",
-        How::ByTests,
+        flood!(attacks::dirty),
         &[
             "a_command_costs_the_content_that_it_wakes",
             "the_memory_of_chunks_is_bounded_however_many_chunks_are_touched",
         ],
+    ),
+    row(
+        "flood-refresh",
+        "Refresh of a large chunk, as fast as it goes",
+        flood!(attacks::refreshes),
+        &[
+            "a_user_over_its_rate_is_throttled_and_loses_no_request",
+            "answers_count_for_their_user_by_their_bytes_and_updates_do_not",
+        ],
+    ),
+    row(
+        "flood-admissions",
+        "websockets that say Hello and are gone, as fast as they open",
+        flood!(attacks::admissions),
+        &["an_address_that_opens_sockets_as_fast_as_it_can_keeps_nobody_out"],
+    ),
+    row(
+        "flood-loads",
+        "one user's Track of very many chunks that are not in memory",
+        flood!(attacks::loads),
+        &[
+            "a_load_that_ends_makes_room_for_the_next_one_without_a_tick",
+            "a_user_with_all_the_memory_gives_half_of_it_up_for_another_one",
+        ],
+    ),
+    row(
+        "flood-partial",
+        "messages whose last byte does not come",
+        flood!(attacks::partial),
+        &["incomplete_messages_of_all_connections_have_one_budget"],
+    ),
+    row(
+        "flood-unread",
+        "answers that very many sockets do not read",
+        flood!(attacks::unread),
+        &["r9_queues_of_all_sockets_together_have_a_budget"],
+    ),
+    row("flood-bytes", "long commands, with updates and receipts that are not read", flood!(attacks::bytes), &[]),
+    row("flood-receipts", "small commands, with receipts that are not read", flood!(attacks::receipts), &[]),
+    row(
+        "flood-streams",
+        "event streams that are not read",
+        flood!(attacks::streams),
+        &["a_reader_that_takes_no_bytes_is_cut_off_and_frees_its_place"],
     ),
     row(
         "chunk-explosion",

@@ -53,11 +53,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// Starts both processes and waits until they are ready.
+    /// Starts both processes and waits until they are ready. `switched_off` names defences that
+    /// they do without.
     ///
     /// # Errors
     /// If a process does not get ready in time. The error contains its output.
-    pub async fn start(program: &Path) -> Result<Arc<Self>> {
+    pub async fn start(program: &Path, switched_off: &str) -> Result<Arc<Self>> {
         let folder = RunDir::new("attack")?;
         let path = |name: &str| folder.path().join(name);
         let deny_file = path("deny.txt");
@@ -74,8 +75,8 @@ impl Target {
         ]
         .map(str::to_owned);
         let memory = ["--memory-max".to_owned(), MEMORY_MAX.to_string()];
-        let mut dev = start(program, &folder, "dev", &[&deny[..], &memory].concat())?;
-        let mut encrypted = start(program, &folder, "tls", &tls)?;
+        let mut dev = start(program, &folder, "dev", &[&deny[..], &memory].concat(), switched_off)?;
+        let mut encrypted = start(program, &folder, "tls", &tls, switched_off)?;
         let address = ready(&mut dev).await?;
         let tls_address = ready(&mut encrypted).await?;
         let key_file = path("dev").join("dev.key");
@@ -191,12 +192,15 @@ pub fn status_bytes(path: &str, name: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0) * 1024
 }
 
-fn start(program: &Path, folder: &RunDir, name: &str, flags: &[String]) -> Result<Process> {
+fn start(program: &Path, folder: &RunDir, name: &str, flags: &[String], switched_off: &str) -> Result<Process> {
     let data = folder.path().join(name).display().to_string();
     let mut all: Vec<String> =
         ["dev", "--http", "127.0.0.1:0", "--json", "--data", &data].iter().map(|&flag| flag.to_owned()).collect();
     all.extend(flags.iter().cloned());
-    let env: Env = vec![("DRIFTLESS_LOG".to_owned(), LOG.to_owned())];
+    let env: Env = vec![
+        ("DRIFTLESS_LOG".to_owned(), LOG.to_owned()),
+        ("DRIFTLESS_SWITCH_OFF".to_owned(), switched_off.to_owned()),
+    ];
     let log = folder.path().join(format!("{name}.log"));
     tokio::task::block_in_place(|| {
         Process::spawn(&format!("driftless dev ({name})"), command(program, &all, &env), &log)

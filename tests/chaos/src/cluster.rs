@@ -213,7 +213,7 @@ impl Cluster {
     /// # Errors
     /// If the service does not answer.
     pub(crate) async fn readiness(&self, kind: Kind, number: usize) -> Result<(u16, String)> {
-        let base = self.service(kind, number)?.lock().await.base()?;
+        let base = self.service(kind, number)?.lock().await.internal()?;
         let answer = self.http.get(format!("{base}/readyz")).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
@@ -315,7 +315,7 @@ impl Cluster {
             loop {
                 let (name, base) = {
                     let service = service.lock().await;
-                    (service.name.clone(), service.base()?)
+                    (service.name.clone(), service.internal()?)
                 };
                 let Err(seen) = self.ready(&base).await else { break };
                 ensure!(Instant::now() < deadline, "{name} is not ready within {within:?}: {seen}");
@@ -337,10 +337,10 @@ impl Cluster {
             let mut bases = Vec::new();
             for ((kind, _), service) in &self.services {
                 if *kind == Kind::Replayer {
-                    bases.push(service.lock().await.base()?);
+                    bases.push(service.lock().await.internal()?);
                 }
             }
-            bases.extend(guest.map(Service::base).transpose()?);
+            bases.extend(guest.map(Service::internal).transpose()?);
             let mut shares = Vec::new();
             for base in &bases {
                 shares.extend(self.deciding(base).await);
@@ -494,7 +494,10 @@ impl Site {
 
     /// How to start a service over these brokers and this store.
     fn launch(&self, kind: Kind, brokers: &str, store: &str) -> Launch {
-        let mut all = arguments(&["--log-json", kind.name(), "--http", "127.0.0.1:0"]);
+        let mut all = arguments(&["--log-json", kind.name(), "--internal", "127.0.0.1:0"]);
+        if kind != Kind::Replayer {
+            all.extend(arguments(&["--http", "127.0.0.1:0"]));
+        }
         all.extend(self.deployment(brokers, store));
         all.extend(arguments(&["--config", &self.config]));
         Launch { arguments: all, ..self.launch.clone() }

@@ -4,10 +4,9 @@ use crate::gate::Gate;
 use crate::journal::Journal;
 use crate::plan::Kind;
 use anyhow::{Context, Result, bail};
-use driftless_e2e_tests::process::{Env, command, listening};
+use driftless_e2e_tests::process::{Addresses, Env, command, listening};
 use driftless_testbed::Process;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +43,7 @@ pub struct Service {
     launch: Launch,
     running: Option<Process>,
     starts: usize,
-    address: Option<SocketAddr>,
+    addresses: Option<Addresses>,
     /// The gate between clients and the service; `None` for a replayer.
     gate: Option<Arc<Gate>>,
     /// The gates between the service and each node of Kafka; empty if this run did not start Kafka.
@@ -55,7 +54,7 @@ impl Service {
     /// Describes a service without starting it.
     #[must_use]
     pub fn new(kind: Kind, name: String, launch: Launch, gate: Option<Arc<Gate>>, to_kafka: Vec<Gate>) -> Self {
-        Self { kind, name, launch, running: None, starts: 0, address: None, gate, to_kafka }
+        Self { kind, name, launch, running: None, starts: 0, addresses: None, gate, to_kafka }
     }
 
     /// The gates between the service and each node of Kafka; empty if this run did not start Kafka.
@@ -64,12 +63,22 @@ impl Service {
         &self.to_kafka
     }
 
-    /// The HTTP address of the service itself, which bypasses the gate.
+    /// The HTTP address of the service for clients, which bypasses the gate.
+    ///
+    /// # Errors
+    /// If the service never listened, or has no clients.
+    pub fn base(&self) -> Result<String> {
+        let address = self.addresses.and_then(|addresses| addresses.public);
+        Ok(format!("http://{}", address.with_context(|| format!("{} does not listen for clients", self.name))?))
+    }
+
+    /// The HTTP address of the service for operators.
     ///
     /// # Errors
     /// If the service never listened.
-    pub fn base(&self) -> Result<String> {
-        Ok(format!("http://{}", self.address.with_context(|| format!("{} does not listen", self.name))?))
+    pub fn internal(&self) -> Result<String> {
+        let addresses = self.addresses.with_context(|| format!("{} does not listen", self.name))?;
+        Ok(format!("http://{}", addresses.internal))
     }
 
     /// Starts the service, and waits until it listens. If the process ends earlier, it is started
@@ -81,10 +90,10 @@ impl Service {
         let deadline = Instant::now() + START_WITHIN;
         loop {
             match self.start_once().await? {
-                Ok(address) => {
-                    self.address = Some(address);
+                Ok(addresses) => {
+                    self.addresses = Some(addresses);
                     if let Some(gate) = &self.gate {
-                        gate.lead_to(Some(address));
+                        gate.lead_to(addresses.public);
                     }
                     journal.note(&format!("{} listens", self.name));
                     return Ok(());
@@ -100,7 +109,7 @@ impl Service {
 
     /// Makes one attempt to start the service. The inner error means that the process ended, and
     /// says how.
-    async fn start_once(&mut self) -> Result<Result<SocketAddr, String>> {
+    async fn start_once(&mut self) -> Result<Result<Addresses, String>> {
         self.starts += 1;
         let log = self.log();
         let command = command(&self.launch.program, &self.launch.arguments, &self.launch.env);
@@ -115,8 +124,8 @@ impl Service {
             // A line without a line end is still being written.
             let lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let mut lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-            if let Some(address) = lines.find_map(|line| listening(&line)) {
-                return Ok(Ok(address));
+            if let Some(addresses) = lines.find_map(|line| listening(&line)) {
+                return Ok(Ok(addresses));
             }
             if let Some(status) = status {
                 self.running = None;

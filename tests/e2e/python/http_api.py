@@ -79,8 +79,11 @@ def everything():
     named = {path.replace("{chunk}", "{id}") for path in document["paths"]}
     check("and each is in the document", told <= named, told - named)
 
-    for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/world", "/v1/partitions"):
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/world"):
         ask("GET", path, 200, token=None)
+    ask("GET", "/v1/partitions", 200)
+    ask("GET", "/v1/partitions", 401, token=None)
+    ask("GET", "/v1/partitions", 403, token=arguments.reader)
     sockets()
     commands()
     content()

@@ -51,12 +51,21 @@ pub fn arguments(list: &[&str]) -> Vec<String> {
     list.iter().map(|&argument| argument.to_owned()).collect()
 }
 
-/// Returns the address if this log line is the one in which a service reports that it listens.
+/// The addresses of a running service.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The address for clients; a replayer has none.
+    pub public: Option<SocketAddr>,
+    /// The address for operators.
+    pub internal: SocketAddr,
+}
+
+/// Returns the addresses if this log line is the one in which a service reports that it listens.
 #[must_use]
-pub fn listening(line: &Value) -> Option<SocketAddr> {
-    let message = line["message"].as_str()?;
-    let is_it = message.ends_with("listening") || message.ends_with("listens");
-    is_it.then(|| line["address"].as_str()?.parse().ok()).flatten()
+pub fn listening(line: &Value) -> Option<Addresses> {
+    let address = |key: &str| line[key].as_str()?.parse().ok();
+    (line["message"] == "listening").then_some(())?;
+    Some(Addresses { public: address("address"), internal: address("internal")? })
 }
 
 /// How a process ended: its exit status and all its output.

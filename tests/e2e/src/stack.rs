@@ -3,7 +3,7 @@
 
 use crate::history::History;
 use crate::people::Tokens;
-use crate::process::{Env, Running, arguments, listening, run};
+use crate::process::{Addresses, Env, Running, arguments, listening, run};
 use crate::proxy::{Passing, Proxy, Verdict};
 use crate::wait::{eventually, soon};
 use bytes::Bytes;
@@ -355,6 +355,7 @@ pub fn world_file(folder: &Path, spec: &WorldSpec) -> PathBuf {
 pub struct Apart {
     entrance: Entrance,
     running: BTreeMap<&'static str, Running>,
+    addresses: BTreeMap<&'static str, Addresses>,
     starts: usize,
     deployment: Deployment,
 }
@@ -452,7 +453,7 @@ impl Apart {
             tokens: Tokens::of(&deployment.key),
             world: world(deployment.spec()),
         };
-        let mut apart = Self { entrance, running: BTreeMap::new(), starts: 0, deployment };
+        let mut apart = Self { entrance, running: BTreeMap::new(), addresses: BTreeMap::new(), starts: 0, deployment };
         for name in ["replayer", "ingest-0", "ingest-1", "gateway-0", "gateway-1"] {
             apart.spawn(name);
         }
@@ -460,6 +461,11 @@ impl Apart {
             apart.listening(name).await;
         }
         apart
+    }
+
+    /// The addresses of each service that has been started, by its name.
+    pub fn addresses(&self) -> impl Iterator<Item = (&&'static str, &Addresses)> {
+        self.addresses.iter()
     }
 
     /// The deployment's addresses and files.
@@ -478,11 +484,15 @@ impl Apart {
         let service = name.split('-').next().unwrap_or(name);
         let mut all = arguments(&["--log-json", service]);
         all.extend(self.deployment.flags());
-        all.extend(arguments(&["--config", &self.deployment.config.display().to_string(), "--http", "127.0.0.1:0"]));
+        all.extend(arguments(&["--config", &self.deployment.config.display().to_string()]));
+        all.extend(arguments(&["--internal", "127.0.0.1:0"]));
         all.extend(arguments(&["--world", &self.deployment.world_file.display().to_string()]));
         match service {
             "replayer" => all.extend(arguments(&["--member", name])),
-            _ => all.extend(arguments(&["--key-file", &self.deployment.key.display().to_string()])),
+            _ => {
+                let key = self.deployment.key.display().to_string();
+                all.extend(arguments(&["--http", "127.0.0.1:0", "--key-file", &key]));
+            }
         }
         self.starts += 1;
         let log = self.deployment.folder.path().join(format!("{name}-{}.log", self.starts));
@@ -491,10 +501,11 @@ impl Apart {
 
     async fn listening(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it was started");
-        let address = running.line("listening", listening).await;
+        let addresses = running.line("listening", listening).await;
+        self.addresses.insert(name, addresses);
         if let Some((service @ ("ingest" | "gateway"), number)) = name.split_once('-') {
             let proxies = if service == "ingest" { &self.entrance.ingests } else { &self.entrance.gateways };
-            proxies[number.parse::<usize>().expect("a number")].lead_to(Some(address));
+            proxies[number.parse::<usize>().expect("a number")].lead_to(addresses.public);
         }
     }
 
@@ -505,6 +516,21 @@ impl Apart {
     pub async fn deciding(&mut self, name: &'static str) {
         let running = self.running.get_mut(name).expect("it runs");
         running.line("deciding", |line| (line["message"] == "deciding").then_some(())).await;
+    }
+
+    /// Waits until this service reports that it is ready; a replayer then decides for all
+    /// partitions.
+    ///
+    /// # Panics
+    /// If the service does not become ready.
+    pub async fn ready(&self, name: &'static str) {
+        let url = format!("http://{}/readyz", self.addresses[name].internal);
+        let look = async || match reqwest::get(&url).await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(answer.text().await.unwrap_or_default()),
+            Err(e) => Err(e.to_string()),
+        };
+        eventually(&format!("{name} is ready"), look).await;
     }
 
     /// Waits until this service has logged a message with this text.

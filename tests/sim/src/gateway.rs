@@ -113,7 +113,7 @@ impl Process {
         let shared = connection::Shared {
             greeter: Greeter::new(Arc::clone(world)),
             admission: Admission::new(0),
-            requests: Rates::new([per_user]),
+            requests: Rates::new([per_user, Allowance::UNLIMITED]),
         };
         Self {
             shared: Arc::new(shared),

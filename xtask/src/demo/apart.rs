@@ -81,21 +81,20 @@ impl<'a> Apart<'a> {
 
         let mut urls = Vec::new();
         for name in ["replayer", "gateway", "ingest"] {
-            let address = free_address()?;
-            let url = format!("http://{address}");
+            let (address, internal) = (free_address()?, free_address()?);
             let mut service = this.driftless(name);
-            service.arg("--config").arg(&config).args(["--http", &address]);
+            service.arg("--config").arg(&config).args(["--internal", &internal]);
             if name != "replayer" {
-                service.arg("--key-file").arg(&key);
+                service.args(["--http", &address]).arg("--key-file").arg(&key);
+                urls.push(format!("http://{address}"));
             }
             let mut running = Running::start(name, service, &this.environment.output.join(format!("{name}.log")))?;
-            running.ready_at(&format!("{url}/readyz"))?;
+            running.ready_at(&format!("http://{internal}/readyz"))?;
             this.services.push(running);
-            urls.push(url);
         }
-        let [_, gateway, ingest] = &urls[..] else { unreachable!("three services were started") };
+        let [gateway, ingest] = &urls[..] else { unreachable!("two services with clients were started") };
         this.target = Target { ingest: ingest.clone(), gateway: gateway.clone(), token };
-        Ok(Verdict::Passed(format!("replayer, gateway and ingest: {}", urls.join(", "))))
+        Ok(Verdict::Passed(format!("a replayer, and gateway and ingest at {}", urls.join(" and "))))
     }
 
     pub fn paint(slot: &mut Option<Self>, shown: &mut Value) -> Result<Verdict> {

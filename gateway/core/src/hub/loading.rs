@@ -25,7 +25,7 @@ impl Hub {
 
     /// The room that a load takes, in bytes. The size of the content is known only when it is
     /// there.
-    fn load_bytes(&self) -> usize {
+    pub(super) fn load_bytes(&self) -> usize {
         limits::CONTENT_BYTES_MAX.min(self.replicas.max() / LOADS_AT_LEAST)
     }
 
@@ -53,7 +53,7 @@ impl Hub {
             return;
         }
         let room = self.load_bytes();
-        if !self.has_room_for_load() {
+        if !self.has_room_for_load() || self.must_yield(id) {
             if let Some(chunk) = self.chunks.get_mut(id)
                 && !std::mem::replace(&mut chunk.waits_for_room, true)
             {
@@ -111,14 +111,21 @@ impl Hub {
 
     /// Starts loads that had no room, as far as there is room now.
     fn begin_loads_without_room(&mut self) {
+        let mut yielded = Vec::new();
         while self.has_room_for_load()
             && let Some(id) = self.loads_without_room.pop_front()
         {
             let Some(chunk) = self.chunks.get_mut(&id) else { continue };
             chunk.waits_for_room = false;
-            if chunk.live.is_none() && chunk.is_wanted() {
+            let is_wanted = chunk.live.is_none() && chunk.is_wanted();
+            if is_wanted && self.must_yield(&id) {
+                yielded.push(id);
+            } else if is_wanted {
                 self.begin_load(&id);
             }
+        }
+        for id in yielded {
+            self.begin_load(&id);
         }
     }
 

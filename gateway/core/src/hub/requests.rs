@@ -4,6 +4,7 @@ use super::Hub;
 use crate::chunk::{Chunk, ContentError, Load, Waiting};
 use crate::messages::Output;
 use crate::socket::SocketId;
+use bytes::Bytes;
 use driftless_chunk::ledger::Resolved;
 use driftless_chunk::mutant::Mutant;
 use driftless_chunk::replica::ApplyError;
@@ -216,8 +217,20 @@ impl Hub {
             history: history.to_field(),
         };
         self.send_event(socket_id, event::Body::Tracked(tracked));
+        self.send_answer(socket_id, frames);
+    }
+
+    /// Sends what a client asked for, and charges its bytes to the user. The answer is sent in any
+    /// case; a user in debt is not read for a while.
+    fn send_answer(&mut self, socket_id: SocketId, frames: impl IntoIterator<Item = Bytes>) {
+        let mut bytes = 0;
         for frame in frames {
+            bytes += frame.len();
             self.send(socket_id, frame);
+        }
+        if let Some(bucket) = self.sockets.get(&socket_id).and_then(|socket| socket.joined.bucket.as_ref()) {
+            // The connection asks for the wait when it charges the next requests.
+            let _ = bucket.owe([0, bytes], self.now);
         }
     }
 
@@ -259,9 +272,7 @@ impl Hub {
         let Some((version, _)) = chunk.newest() else { return };
         match chunk.ring.frames_after(Version(refresh.version), version) {
             Some(frames) if refresh.version <= version.0 && !is_full => {
-                for frame in frames {
-                    self.send(socket_id, frame);
-                }
+                self.send_answer(socket_id, frames);
             }
             // The version is too old, or newer than the replica: send a whole Chunk.
             _ => self.answer_or_lag(socket_id, &id, None),

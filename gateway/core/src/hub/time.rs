@@ -17,6 +17,7 @@ const NO_ROOM: &str =
 impl Hub {
     pub(super) fn tick(&mut self) {
         self.open_due();
+        self.share_replicas();
         for id in std::mem::take(&mut self.watched) {
             if self.watch(&id) {
                 self.watched.insert(id);

@@ -185,6 +185,7 @@ fn a_partition_that_cannot_be_opened_keeps_no_other_from_being_served() {
             access: access.into(),
             families: None,
             features: features::HISTORIES,
+            bucket: None,
         },
     ));
     let (here, there) = (eight.chunk_in(Partition(3)), eight.chunk_in(Partition(4)));

@@ -23,6 +23,7 @@ fn join_old(gateway: &mut Gateway) -> SocketId {
         access: access.into(),
         families: None,
         features: 0,
+        bucket: None,
     })
 }
 

@@ -1,11 +1,13 @@
 //! Memory of the hub: rings, replicas without trackers, and chunks that no client tracks.
 
 use super::{C, all, log};
-use driftless_gateway_core::{Input, Settings};
+use driftless_gateway_core::{Input, Joined, Settings};
+use driftless_runtime_core::rate::{Allowance, Rates};
 use driftless_scenes::gateway::*;
-use driftless_schemas::proto::Have;
+use driftless_schemas::access::Access;
+use driftless_schemas::proto::{self, Have, request};
 use driftless_schemas::time::MonotonicMs;
-use driftless_schemas::{Offset, Partition};
+use driftless_schemas::{Offset, Partition, features};
 
 #[test]
 fn r5_evicted_records_are_read_again_when_they_are_needed() {
@@ -185,4 +187,79 @@ fn an_untracked_chunk_is_kept_until_the_view_has_its_ref() {
     assert_eq!(gateway.hub.chunks(), 1, "the view of another partition");
     gateway.input(Input::ViewRenewed(P, MonotonicMs(noticed + 1)));
     assert_eq!(gateway.hub.chunks(), 0);
+}
+
+/// A user pays for the bytes of what it asks for, and not for updates, which others cause.
+#[test]
+fn answers_count_for_their_user_by_their_bytes_and_updates_do_not() {
+    let (mut log, mut owner) = log(50);
+    let mut gateway = all(&log, settings());
+    let rates = Rates::new([Allowance::UNLIMITED, Allowance { per_second: 1, burst: 1_000_000 }]);
+    let bucket = rates.of("ann", MonotonicMs(gateway.now));
+    let left = |gateway: &Gateway| {
+        (0..=1_000_000).rev().find(|bytes| bucket.check([0, *bytes], MonotonicMs(gateway.now)).is_ok())
+    };
+    let access = Access { read: vec!["tape/".into()], ..Access::default() };
+    let (user, features) = ("ann".into(), features::HISTORIES);
+    let joined = Joined { user, writer: writer(2), access: access.into(), families: None, features, bucket: None };
+    let socket = gateway.join_as(Joined { bucket: Some(bucket.clone()), ..joined });
+    gateway.request(socket, track(C, None));
+    gateway.load_all(&log);
+    let tracked = left(&gateway).unwrap();
+    assert!(tracked < 1_000_000 - 50, "the content is charged");
+    write(&mut log, &mut owner, C, writer(1), &["an update"]);
+    gateway.read(&log, usize::MAX);
+    assert_eq!(left(&gateway), Some(tracked), "updates are free");
+    gateway.request(socket, request::Body::Refresh(proto::Refresh { chunk_id: C.into(), version: 0 }));
+    assert!(left(&gateway).unwrap() < tracked, "a Refresh is charged");
+}
+
+/// One user tracks all chunks that there is room for. When another one comes, they share.
+#[test]
+fn a_user_with_all_the_memory_gives_half_of_it_up_for_another_one() {
+    let mut log = Log::new();
+    let mut owner = log.owner();
+    let chunks: Vec<String> = (0..40).map(|i| format!("tape/{i}")).collect();
+    for chunk in &chunks {
+        write(&mut log, &mut owner, chunk, writer(1), &["a text"]);
+    }
+    let mut gateway = all(&log, Settings { replicas_bytes_max: Some(8_000), ..settings() });
+    let join = |gateway: &mut Gateway, user: &str, number| {
+        let access = Access { read: vec!["tape/".into()], ..Access::default() };
+        let (user, features) = (user.into(), features::HISTORIES);
+        gateway.join_as(Joined {
+            user,
+            writer: writer(number),
+            access: access.into(),
+            families: None,
+            features,
+            bucket: None,
+        })
+    };
+    let mallory = join(&mut gateway, "mallory", 2);
+    chunks[..30].iter().for_each(|chunk| gateway.request(mallory, track(chunk, None)));
+    let count = |got: &[String], what: &str| got.iter().filter(|said| said.starts_with(what)).count();
+    let turn = |gateway: &mut Gateway| {
+        gateway.load_all(&log);
+        gateway.tick(100);
+    };
+    (0..80).for_each(|_| turn(&mut gateway));
+    let got = gateway.got(&log, mallory);
+    let all = count(&got, "tracked");
+    assert!((6..30).contains(&all), "{all} of 30 chunks have room");
+    let ann = join(&mut gateway, "ann", 3);
+    chunks[30..].iter().for_each(|chunk| gateway.request(ann, track(chunk, None)));
+    // Mallory asks again for everything that it lost.
+    let (mut given_up, mut got) = (0, Vec::new());
+    for _ in 0..100 {
+        turn(&mut gateway);
+        let lost = gateway.got(&log, mallory);
+        given_up += count(&lost, "rejected");
+        got.extend(gateway.got(&log, ann));
+        chunks[..30].iter().for_each(|chunk| gateway.request(mallory, track(chunk, None)));
+    }
+    let shared = count(&got, "tracked");
+    assert!(shared >= all / 3, "the other user got room for {shared} of {all} chunks");
+    assert!(given_up < 30 * 100, "mallory keeps some");
+    assert!(gateway.hub.replica_bytes() <= 8_000, "{}", gateway.hub.replica_bytes());
 }

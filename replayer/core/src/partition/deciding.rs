@@ -85,7 +85,8 @@ impl PartitionCore {
         self.use_slot(&chunk, place);
         let Some(slot) = self.chunks.slot_mut(&chunk) else { return };
         let State::Live(resident) = &mut slot.state else {
-            let (per_chunk, all) = (self.settings.waiting_per_chunk_max, self.settings.commands_in_flight_max);
+            let per_chunk = self.settings.waiting_per_chunk_max;
+            let all = (self.settings.commands_in_flight_max, self.chunks_bytes_max);
             return self.chunks.enqueue(&chunk, Waiting { asked, value, batch }, per_chunk, all);
         };
         let was_empty = resident.open.is_empty();

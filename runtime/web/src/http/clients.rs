@@ -5,13 +5,14 @@
 //! websocket counts for its own client instead, and the connection only among all connections.
 
 use super::anonymous::Anonymous;
+use super::guests::{Guest, Guests};
 use super::{Problem, Response};
 use crate::metrics;
 use crate::proxy::Proxies;
 use driftless_runtime_core::places::{Place, Places, counted};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use warp::http::{HeaderMap, StatusCode};
 
 /// The time after which a client that has too many connections is told to try again.
@@ -28,12 +29,48 @@ pub struct PeerAddr(pub SocketAddr);
 #[derive(Clone, Debug)]
 pub struct ConnectionPermit {
     connection: Arc<OwnedSemaphorePermit>,
-    address: Arc<Mutex<Option<Place<IpAddr>>>>,
+    address: Arc<Mutex<Option<Slot>>>,
+}
+
+/// The slot of a connection in the counts of its address.
+#[derive(Debug)]
+struct Slot {
+    _place: Place<IpAddr>,
+    /// `None` if a proxy shares the connection among its clients.
+    guest: Option<Guest>,
+    /// The address that counts, and its rates.
+    address: IpAddr,
+    anonymous: Anonymous,
 }
 
 impl ConnectionPermit {
-    fn new(connection: Arc<OwnedSemaphorePermit>, address: Option<Place<IpAddr>>) -> Self {
-        Self { connection, address: Arc::new(Mutex::new(address)) }
+    fn new(connection: Arc<OwnedSemaphorePermit>, slot: Option<Slot>) -> Self {
+        Self { connection, address: Arc::new(Mutex::new(slot)) }
+    }
+
+    /// Waits until the server wants to close this connection, because all its connections are taken
+    /// and this one has not said for which user it is. Never returns for other connections.
+    pub(crate) async fn must_leave(&self) {
+        if let Some(leave) = self.leave() {
+            leave.notified().await;
+            if self.leave().is_some() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Notes that the websocket with this permit has ended. If it never had a user, it counts for
+    /// its address.
+    pub(crate) fn websocket_ended(&self) {
+        if let Some(slot) = &*self.address.lock().unwrap_or_else(PoisonError::into_inner) {
+            slot.anonymous.charge_socket(&slot.address);
+        }
+    }
+
+    fn leave(&self) -> Option<Arc<Notify>> {
+        let slot = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref()?.guest.as_ref().map(Guest::leave)
     }
 
     /// Releases the slot in the count of the address. A service calls this once the user is known,
@@ -47,6 +84,7 @@ impl ConnectionPermit {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
     places: Places<IpAddr>,
+    guests: Guests,
     anonymous: Anonymous,
 }
 
@@ -55,6 +93,16 @@ impl Addresses {
     /// unlimited. Returns `None` if the address has reached the limit.
     fn admit(&self, client: SocketAddr, max: usize) -> Option<Place<IpAddr>> {
         self.places.take(&counted(client.ip()), max).ok()
+    }
+
+    /// Tells one unauthenticated connection to close, to make room for another one. Returns its
+    /// address, or `None` if there is no such connection.
+    pub fn shed(&self) -> Option<IpAddr> {
+        self.guests.shed()
+    }
+
+    fn slot(&self, client: SocketAddr, place: Place<IpAddr>, guest: Option<Guest>) -> Slot {
+        Slot { _place: place, guest, address: counted(client.ip()), anonymous: self.anonymous.clone() }
     }
 
     /// The rates of requests without a token.
@@ -82,7 +130,9 @@ impl Clients {
         max: usize,
     ) -> Option<Self> {
         let place = addresses.admit(client, max)?;
-        let permit = ConnectionPermit::new(Arc::clone(connection), Some(place));
+        let guest = Some(addresses.guests.add(counted(client.ip())));
+        let slot = addresses.slot(client, place, guest);
+        let permit = ConnectionPermit::new(Arc::clone(connection), Some(slot));
         Some(Self { peer: client, permit, is_shared: false })
     }
 
@@ -113,7 +163,8 @@ impl Clients {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", TOO_MANY);
             return Err(Box::new(problem.with_retry_after_ms(PLACE_RETRY_MS).response()));
         };
-        Ok((client, ConnectionPermit::new(Arc::clone(&self.permit.connection), Some(place))))
+        let slot = addresses.slot(client, place, None);
+        Ok((client, ConnectionPermit::new(Arc::clone(&self.permit.connection), Some(slot))))
     }
 }
 

@@ -10,7 +10,7 @@ mod operation;
 mod schemas;
 
 pub use operation::{Operation, example, header, parameter, reference};
-pub use schemas::chunk_id_pattern;
+pub use schemas::{chunk_id_pattern, operators};
 
 use super::path::split;
 use super::{FixedJson, Problem, Routes, only};

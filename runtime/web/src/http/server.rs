@@ -15,6 +15,7 @@ use crate::tls::Tls;
 use driftless_runtime::files;
 use driftless_runtime::shutdown::Shutdown;
 use driftless_runtime::telemetry::LogThrottle;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::places::counted;
 use driftless_schemas::limits;
 use hyper::body::Incoming;
@@ -55,7 +56,8 @@ const NOT_A_PROXY: &str =
 /// The limits and the encryption of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// The largest number of connections; more wait in the system's accept queue.
+    /// The largest number of connections. If they are taken, one without a user makes room, or more
+    /// wait in the system's accept queue.
     pub connections_max: usize,
     /// The largest number of unauthenticated connections per address (per /64 with IPv6); 0 is
     /// unlimited.
@@ -113,7 +115,7 @@ impl ServerOptions {
 
     /// The rates of requests without a token; `None` if addresses have no limits.
     fn anonymous(&self) -> Option<&Anonymous> {
-        (self.connections_per_address > 0).then(|| self.addresses.anonymous())
+        (self.connections_per_address > 0 && Defence::AnonymousRate.is_on()).then(|| self.addresses.anonymous())
     }
 }
 
@@ -128,6 +130,10 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     metrics::describe();
+    // Accepted connections inherit the size, before the peer learns how much it may send.
+    if let Err(error) = SockRef::from(&listener).set_recv_buffer_size(limits::SOCKET_RECEIVE_BYTES) {
+        tracing::debug!(%error, "cannot set the size of receive buffers: the kernel chooses it");
+    }
     if let Some(tls) = &options.tls {
         tokio::spawn(files::keep_reloading(vec![tls.reloader()], TLS_RELOAD, shutdown.clone()));
     }
@@ -141,7 +147,7 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = shutdown.wait() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &permits, &server.options.addresses) => accepted,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
         let Some(guest) = server.admit(&stream, peer, permit) else { continue };
@@ -155,13 +161,17 @@ pub async fn serve(
             };
             let Some((stream, clients)) = opened else { return };
             let stream = TokioIo::new(Deadline::new(stream, server.options.write_timeout));
-            let (peer, clients) = (clients.peer, Arc::new(clients));
+            let (peer, permit, clients) = (clients.peer, clients.permit.clone(), Arc::new(clients));
             let answer = move |request| {
                 let (server, clients) = (Arc::clone(&server), Arc::clone(&clients));
                 async move { Ok::<_, Infallible>(server.respond(request, &clients).await) }
             };
             let connection = http().serve_connection(stream, hyper::service::service_fn(answer));
-            drive(connection.with_upgrades(), peer, phases, alive).await;
+            let connection = drive(connection.with_upgrades(), peer, phases, alive);
+            tokio::select! {
+                () = connection => {}
+                () = permit.must_leave() => tracing::debug!(%peer, "closed a connection to make room for others"),
+            }
         });
     }
     drop((listener, alive));
@@ -379,14 +389,25 @@ async fn drive<S>(
     }
 }
 
+/// Accepts a connection. If all connections are taken, one that has not said yet for which user it
+/// is makes room. If there is none, the new connection waits until another one ends.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    addresses: &Addresses,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Ok((stream, peer)) => {
+            if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+                return Some((stream, peer, permit));
+            }
+            if addresses.shed().is_some() {
+                metrics::refused("shed");
+            }
+            // The semaphore is never closed.
+            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+            Some((stream, peer, permit))
+        }
         Err(error) => {
             use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
             if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {

@@ -195,9 +195,15 @@ async fn a_route_missing_from_the_openapi_document_is_not_reachable() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
     // A large response, which waits in the server, and a small one, which waits in the kernel.
-    let give = |bytes: usize| move || bytes_response(StatusCode::OK, "text/plain", vec![b'x'; bytes].into());
-    let much = warp::path!("much").map(give(4 * 1024 * 1024));
-    let little = warp::path!("little").map(give(48 * 1024));
+    // A client without a user would make room for the next one at once.
+    let give = |bytes: usize| {
+        warp::ext::get::<ConnectionPermit>().map(move |permit: ConnectionPermit| {
+            permit.release_address();
+            bytes_response(StatusCode::OK, "text/plain", vec![b'x'; bytes].into())
+        })
+    };
+    let much = warp::path!("much").and(give(4 * 1024 * 1024));
+    let little = warp::path!("little").and(give(48 * 1024));
     let routes = much.or(little).unify().or(healthz()).unify().boxed();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -217,6 +223,40 @@ async fn a_client_that_reads_nothing_does_not_hold_its_connection() {
         assert!(next.unwrap_or_else(|_| panic!("{way}: the client still holds its slot")).contains("200 OK"));
         drop(stalled);
     }
+    shutdown.end().await;
+}
+
+/// A flood from a few addresses takes all connections. Clients at other addresses still get in, and
+/// those that are users keep their connections.
+#[tokio::test]
+async fn a_flood_of_strangers_makes_room_for_others() {
+    let known = warp::path!("known").and(warp::ext::get::<ConnectionPermit>()).map(|permit: ConnectionPermit| {
+        permit.release_address();
+        bytes_response(StatusCode::OK, "text/plain", "known".into())
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = ShutdownSource::new();
+    let routes = known.or(healthz()).unify().boxed();
+    tokio::spawn(serve(listener, routes, Origins::default(), ServerOptions::new(4), shutdown.handle()));
+    let mut user = TcpStream::connect(address).await.unwrap();
+    let mut buffer = [0; 4096];
+    user.write_all(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(user.read(&mut buffer).await.unwrap() > 0);
+    let mut strangers = Vec::new();
+    for last in [2, 2, 2, 3, 3, 2, 2] {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        strangers.push(socket.connect(address).await.unwrap());
+    }
+    for _ in 0..3 {
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n");
+        let answer = tokio::time::timeout(Duration::from_secs(9), answer).await;
+        assert!(answer.expect("a newcomer gets in").contains("200 OK"));
+    }
+    user.write_all(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(user.read(&mut buffer).await.unwrap() > 0, "the user's connection is kept");
+    drop(strangers);
     shutdown.end().await;
 }
 

@@ -15,7 +15,7 @@ pub(crate) async fn echo(stream: Stream, begun: Bytes) {
             let Inbound::Binary(bytes) = message else {
                 // The reason is longer than a close frame can carry, so the test sees that it is
                 // cut.
-                return finish(stream, output, close_payload(close::FRAME_UNTRUSTED, &"x".repeat(200))).await;
+                return finish(stream, output, close_payload(close::FRAME_UNTRUSTED, &"x".repeat(200)), true).await;
             };
             output.push_binary(bytes);
             if output.drain(&stream).await.is_err() {

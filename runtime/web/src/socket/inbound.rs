@@ -4,6 +4,7 @@
 //! thousand sockets, permanent read buffers would take most of the memory.
 
 use bytes::Bytes;
+use driftless_runtime_core::defences::Defence;
 use driftless_runtime_core::pool::{Charge, Pool};
 use driftless_schemas::limits;
 use std::io::Cursor;
@@ -93,7 +94,11 @@ impl Reader {
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
         Self {
-            bytes_max: limits::BEFORE_HELLO_BYTES_MAX,
+            bytes_max: if Defence::BeforeHello.is_on() {
+                limits::BEFORE_HELLO_BYTES_MAX
+            } else {
+                limits::CLIENT_FRAME_BYTES_MAX
+            },
             partial: Vec::new(),
             message: None,
             pool: pool.clone(),

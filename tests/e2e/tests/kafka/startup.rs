@@ -2,8 +2,10 @@
 
 use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Deployment, Stack as _, kafka_log, small_world, world_file};
+use driftless_e2e_tests::wait::soon;
 use driftless_log::{Log as _, TopicSpec};
 use driftless_schemas::world::WorldSpec;
+use std::time::Duration;
 
 async fn fails(deployment: &Deployment, first: &[&str], says: &[&str]) {
     let all = [arguments(first), deployment.flags()].concat();
@@ -89,10 +91,45 @@ async fn another_world_than_the_stored_one_or_a_port_in_use_stops_every_service_
     // Another process listens on this port.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    fails(&deployment, &["replayer", "--http", &address], &[&address, "--http"]).await;
+    fails(&deployment, &["replayer", "--internal", &address], &[&address, "--internal"]).await;
     for service in ["ingest", "gateway"] {
-        let flags = [service, "--key-file", &key, "--http", &address];
-        fails(&deployment, &flags, &[&address, "--http"]).await;
+        for (flag, other) in [("--http", "--internal"), ("--internal", "--http")] {
+            let flags = [service, "--key-file", &key, flag, &address, other, "127.0.0.1:0"];
+            fails(&deployment, &flags, &[&address, &format!("another address with {flag}")]).await;
+        }
+    }
+}
+
+/// Clients reach the public port, and operators the internal one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_and_readiness_are_not_on_the_port_for_clients() {
+    if super::is_left_out() {
+        return;
+    }
+    let stack = Apart::start().await;
+    let status = async |base: &str, path: &str| reqwest::get(format!("{base}{path}")).await.unwrap().status().as_u16();
+    for (name, addresses) in stack.addresses() {
+        let internal = format!("http://{}", addresses.internal);
+        assert_eq!(addresses.public.is_some(), *name != "replayer", "{name}");
+        soon(&format!("{name} is ready"), async {
+            while status(&internal, "/readyz").await != 200 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        for path in ["/healthz", "/metrics"] {
+            assert_eq!(status(&internal, path).await, 200, "{name}: {path}");
+        }
+        for path in ["/v1/world", "/v1/openapi.json", "/v1/gateway", "/v1/ingest"] {
+            assert_eq!(status(&internal, path).await, 404, "{name}: {path} on the internal listener");
+        }
+        let Some(public) = addresses.public.map(|address| format!("http://{address}")) else { continue };
+        assert_eq!(status(&public, "/healthz").await, 200, "{name}");
+        for path in ["/readyz", "/metrics", "/debug/damage/gateway"] {
+            assert_eq!(status(&public, path).await, 404, "{name}: {path} on the port for clients");
+        }
+        let document = reqwest::get(format!("{public}/v1/openapi.json")).await.unwrap().text().await.unwrap();
+        assert!(!document.contains("/metrics"), "{name} documents a path that it does not have");
     }
 }
 

@@ -204,6 +204,7 @@ impl ArbitraryPeers {
                         access: access.into(),
                         families,
                         features: u32::from(script.rarely(2)),
+                        bucket: None,
                     },
                 ));
             }

@@ -148,7 +148,14 @@ impl Gateway {
 
     pub fn join_with(&mut self, writer: WriterId, access: Access, families: Option<BTreeSet<String>>) -> SocketId {
         let user = "ann".into();
-        self.join_as(Joined { user, writer, access: access.into(), families, features: features::HISTORIES })
+        self.join_as(Joined {
+            user,
+            writer,
+            access: access.into(),
+            families,
+            features: features::HISTORIES,
+            bucket: None,
+        })
     }
 
     /// Adds a client with this identity.

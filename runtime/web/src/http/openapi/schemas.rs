@@ -1,20 +1,16 @@
-//! The part of the document that all services have in common: the operations for health and
-//! metrics, and shared schemas.
+//! The operations that all services have, for clients and for operators, and shared schemas.
 
 use super::{Document, Operation};
 use driftless_schemas::limits;
 use serde_json::{Value, json};
 use warp::http::Method;
 
-/// Returns the part of the document that all services have in common.
-pub(super) fn common() -> Document {
+/// Returns the operations for operators: those of an internal listener.
+#[must_use]
+pub fn operators() -> Document {
     let text = || json!({"type": "string"});
     let get = |path, operation| (Method::GET, path, operation);
     Document::new([
-        get(
-            "/healthz",
-            Operation::new("healthz", "The process answers").answers(200, "It does.", "text/plain", text()),
-        ),
         get(
             "/readyz",
             Operation::new("readyz", "Whether requests should come here")
@@ -24,6 +20,18 @@ pub(super) fn common() -> Document {
         get(
             "/metrics",
             Operation::new("metrics", "Prometheus' text format").answers(200, "All metrics.", "text/plain", text()),
+        ),
+    ])
+}
+
+/// Returns the part of the document that the clients of all services have in common.
+pub(super) fn common() -> Document {
+    let text = || json!({"type": "string"});
+    let get = |path, operation| (Method::GET, path, operation);
+    Document::new([
+        get(
+            "/healthz",
+            Operation::new("healthz", "The process answers").answers(200, "It does.", "text/plain", text()),
         ),
         get(
             "/v1/openapi.json",
