@@ -3,6 +3,7 @@
 //! * [`edit`]: the latency of an edit, beside the floor that the log itself sets.
 //! * [`takeover`]: how long no replayer decides after the end of a partition's owner.
 //! * [`fanout`]: how fast a gateway delivers to many sockets, and the memory of an idle socket.
+//! * [`crowded`]: a world that does not fit into the memory of its replayers.
 //! * [`mixed`]: the cost of slow, stalled and lost clients for the other clients.
 
 mod cores;
@@ -11,8 +12,10 @@ mod quantiles;
 mod resident;
 mod generator;
 mod writers;
+mod replayers;
 mod edit;
 mod takeover;
+mod crowded;
 mod fanout;
 mod mixed;
 
@@ -35,6 +38,8 @@ enum Benchmark {
     Edit(edit::EditArgs),
     /// Measure how long no replayer decides when a partition's owner dies, hands over or restarts.
     Takeover(takeover::TakeoverArgs),
+    /// Show that replayers with little memory decide everything in a world that is much larger.
+    Crowded(crowded::CrowdedArgs),
     /// Measure how fast a gateway delivers to many sockets, and the memory of an idle socket.
     Fanout(fanout::FanoutArgs),
     /// The process that `fanout` measures.
@@ -65,6 +70,7 @@ async fn run(benchmark: Benchmark) -> Result<()> {
     match benchmark {
         Benchmark::Edit(args) => edit::run(args).await,
         Benchmark::Takeover(args) => takeover::run(args).await,
+        Benchmark::Crowded(args) => crowded::run(args).await,
         Benchmark::Fanout(args) => tokio::task::spawn_blocking(move || fanout::run(&args)).await?,
         Benchmark::FanoutServer(args) => fanout::serve(args).await,
         Benchmark::Mixed(args) => mixed::run(args).await,

@@ -7,13 +7,12 @@
 
 mod decisions;
 mod hot;
-mod replayers;
 mod report;
 
 use self::decisions::Decisions;
 use self::hot::HotChunks;
-use self::replayers::{Launcher, Replayer};
 use self::report::{Figures, Report};
+use crate::replayers::{self, Launcher, Replayer};
 use anyhow::{Context, Result, bail, ensure};
 use driftless_log::Log;
 use driftless_log::kafka::{KafkaLog, KafkaSettings};
@@ -161,7 +160,8 @@ impl Bench {
         let folder = args.keep_logs.clone().unwrap_or_else(|| dir.path().to_owned());
         std::fs::create_dir_all(&folder)?;
         let store = format!("{}/{name}", store.trim_end_matches('/'));
-        let mut launcher = Launcher { folder, brokers: brokers.clone(), store, config, env, starts: 0 };
+        let mut launcher =
+            Launcher { folder, brokers: brokers.clone(), store, config, flags: Vec::new(), env, starts: 0 };
 
         let init = launcher.command("init")?.arg("--world").arg(&world).output()?;
         ensure!(init.status.success(), "driftless init: {}", String::from_utf8_lossy(&init.stderr));

@@ -35,7 +35,8 @@ pub(super) struct Stack {
 struct Ready {
     ingest_ws: String,
     gateway_ws: String,
-    audience: String,
+    /// A program of version 0.1.0, which `DRIFTLESS_BIN` may name, has none.
+    audience: Option<String>,
 }
 
 impl Stack {
@@ -75,7 +76,7 @@ impl Stack {
         };
         let ready: Ready = serde_json::from_str(&line)?;
         let Ready { ingest_ws, gateway_ws, audience } = ready;
-        let signer = Signer::from_file(&data.join("dev.key"))?.with_audience(Some(audience));
+        let signer = Signer::from_file(&data.join("dev.key"))?.with_audience(audience);
         Ok(Self { ingest_ws, gateway_ws, brokers, log, signer, _dev: dev, _kafka: kafka, folder })
     }
 

@@ -10,19 +10,22 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts replayers that share log, object store and config file.
-pub(super) struct Launcher {
+pub(crate) struct Launcher {
     pub folder: PathBuf,
     pub brokers: String,
     pub store: String,
     pub config: PathBuf,
+    /// Further flags of the replayers.
+    pub flags: Vec<String>,
     pub env: Vec<(String, String)>,
     pub starts: u32,
 }
 
 /// A running replayer, and the events in its log.
-pub(super) struct Replayer {
+pub(crate) struct Replayer {
     pub member: &'static str,
     process: Process,
     log: PathBuf,
@@ -34,7 +37,7 @@ pub(super) struct Replayer {
 /// A line of a replayer's log. `at` is the line's timestamp. All times in this benchmark are by the
 /// clock of this machine.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
+pub(crate) struct Event {
     pub at: SystemTime,
     pub line: Value,
 }
@@ -68,7 +71,8 @@ impl Launcher {
         self.starts += 1;
         let log = self.folder.join(format!("{member}-{}.log", self.starts));
         let mut command = self.command("replayer")?;
-        command.args(["--http", "127.0.0.1:0", "--member", member]);
+        // Version 0.1.0 knows `--internal` by this name.
+        command.args(["--http", "127.0.0.1:0", "--member", member]).args(&self.flags);
         if std::env::var_os("DRIFTLESS_LOG").is_none() {
             command.env("DRIFTLESS_LOG", "info,driftless_replayer=debug,slatedb=warn,rdkafka=warn,librdkafka=warn");
         }
@@ -79,7 +83,7 @@ impl Launcher {
     /// Starts a replayer, and waits until it has joined the group without owning a partition.
     pub async fn stand_by(&mut self, member: &'static str) -> Result<Replayer> {
         let mut standby = self.start(member)?;
-        standby.event("membership", SystemTime::UNIX_EPOCH, super::PATIENCE, |e| e.is_assigned(false)).await?;
+        standby.event("membership", SystemTime::UNIX_EPOCH, PATIENCE, |e| e.is_assigned(false)).await?;
         Ok(standby)
     }
 }
@@ -105,6 +109,11 @@ impl Replayer {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Kills the process with SIGKILL.
