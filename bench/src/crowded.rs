@@ -63,7 +63,7 @@ pub(crate) struct CrowdedArgs {
     json: bool,
 }
 
-/// What was measured.
+/// The figures of one run.
 #[derive(Serialize)]
 struct Report {
     chunks: u32,

@@ -54,8 +54,8 @@ impl SocketState {
     /// Returns true if the socket may be read. Otherwise more requests would grow the hub's queue,
     /// or produce answers that the client does not take.
     pub fn is_readable(&self) -> bool {
-        let flags = self.flags.load(Ordering::Acquire);
-        flags & (REQUESTS_PENDING | CONGESTED) == 0 && self.owed.load(Ordering::Acquire) <= limits::UNSENT_BYTES_MAX
+        self.flags.load(Ordering::Acquire) & (REQUESTS_PENDING | CONGESTED) == 0
+            && self.owed.load(Ordering::Acquire) <= limits::UNSENT_BYTES_MAX
     }
 
     /// Notes session events that are sent to the shard. Their number has no other limit than that

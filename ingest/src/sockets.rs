@@ -112,7 +112,7 @@ struct Task<'a> {
     inbox: VecDeque<Result<Inbound, InboundError>>,
     /// Messages to the client that the socket has not accepted yet.
     output: SendQueue,
-    /// What the output takes of the budget of all sockets.
+    /// The charge of the output on the budget of all sockets.
     charge: Charge,
     /// The payload of the newest ping that has no pong yet. RFC 6455 allows one pong for several
     /// pings, so never more than one waits.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What was read so far.
+/// The counts of all records that were read so far.
 #[derive(Default)]
 struct Read {
     decided: AtomicU64,

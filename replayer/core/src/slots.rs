@@ -59,9 +59,9 @@ pub(crate) struct Loading {
 /// The memory of commands that wait, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lengths {
-    /// Those that count against `commands_in_flight_max`.
+    /// The memory of those commands that count against `commands_in_flight_max`.
     pub counted: usize,
-    /// Those that do not.
+    /// The memory of the other ones.
     pub set_aside: usize,
 }
 

@@ -211,7 +211,7 @@ async fn read_body<B: Buf>(
         let part = part.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "body_cut_off", e.to_string()))?;
         bytes += part.remaining();
         if must_pause && bytes > limits::INPUT_FREE_BYTES {
-            // The request is refused, so nobody waits for its body.
+            // The request is refused already, so its body is not needed.
             must_pause = false;
             tokio::time::sleep(Duration::from_millis(limits::REFUSED_BODY_PAUSE_MS)).await;
         }

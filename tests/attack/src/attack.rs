@@ -1,4 +1,4 @@
-//! What an attack returns.
+//! The result type of attacks.
 
 use anyhow::Result;
 use std::future::Future;

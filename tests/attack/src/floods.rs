@@ -39,9 +39,9 @@ const UNDEFENDED: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The 99th percentile of honest edits during an attack may be this many times that of the control.
 const RATIO_MAX: f64 = 2.0;
-/// It may also be this much above that of the control, milliseconds.
+/// That percentile may also be this much above that of the control, milliseconds.
 const MORE_MS_MAX: f64 = 50.0;
-/// It may never be more than this, milliseconds.
+/// The percentile during an attack may never be more than this, milliseconds.
 const P99_MS_MAX: f64 = 250.0;
 
 /// Where a flood goes, and how long it lasts.
@@ -59,16 +59,16 @@ pub struct Flood {
     pub begins: Arc<Notify>,
     /// Told when the flood ends.
     pub ends: Arc<Notify>,
-    /// A number that no other flood of this run has, for chunks that nobody has seen.
+    /// A number that no other flood of this run has, for chunks without any command.
     pub number: u32,
     /// True if this goes to the sink, which answers nothing.
     pub is_control: bool,
 }
 
-/// What one flood did, with the figures of the honest clients.
+/// The figures of one flood: its bytes, the honest clients, and the services.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
-    /// What the attacker sent.
+    /// A text about the attacker's connections and bytes.
     pub sent: String,
     /// The honest clients while the sink was flooded; `None` if only memory was measured.
     pub control: Option<Seen>,
@@ -120,11 +120,10 @@ impl Floods {
     }
 
     async fn measure(&mut self, attack: fn(Flood) -> Attack) -> Result<Figures> {
-        let length = self.length;
         let sink = self.sink.as_ref().map(|sink| sink.address);
         let control = match sink {
             Some(sink) => {
-                let flood = self.flood(sink, sink, length);
+                let flood = self.flood(sink, sink);
                 let (_, seen) = self.watch(flood, attack).await.context("the control")?;
                 tokio::time::sleep(PAUSE).await;
                 Some(seen)
@@ -133,7 +132,7 @@ impl Floods {
         };
         let (ingest, gateway) = (self.services.ingest, self.services.gateway);
         let peaks = self.services.watch_memory();
-        let flood = self.flood(ingest, gateway, length);
+        let flood = self.flood(ingest, gateway);
         let (sent, attack) = self.watch(flood, attack).await?;
         let peak_mib = peaks.end().await.into_iter().map(|(name, bytes)| (name, bytes >> 20)).collect();
         self.services.live()?;
@@ -152,11 +151,11 @@ impl Floods {
         tokio::try_join!(attack(flood), watching)
     }
 
-    fn flood(&mut self, ingest: SocketAddr, gateway: SocketAddr, length: Duration) -> Flood {
+    fn flood(&mut self, ingest: SocketAddr, gateway: SocketAddr) -> Flood {
         self.count += 1;
         let tokens = Arc::clone(&self.services.tokens);
         let is_control = self.sink.as_ref().is_some_and(|sink| sink.address == gateway);
-        let (begins, ends) = (Arc::default(), Arc::default());
+        let (begins, ends, length) = (Arc::default(), Arc::default(), self.length);
         Flood { ingest, gateway, tokens, length, begins, ends, number: self.count, is_control }
     }
 

@@ -58,12 +58,11 @@ pub fn chosen(only: &[String]) -> Result<Vec<Row>> {
 pub async fn run(options: &Options<'_>) -> Result<Report> {
     let begun = Instant::now();
     let rows = chosen(options.only)?;
-    let is_flood = |row: &&Row| matches!(row.how, How::Flood(_));
     let mut report = Report::default();
     if rows.iter().any(|row| matches!(row.how, How::Now(_) | How::Beside(_))) {
         attack(options, &rows, &mut report).await?;
     }
-    if rows.iter().any(|row| is_flood(&row)) {
+    if rows.iter().any(|row| matches!(row.how, How::Flood(_))) {
         flood(options, &rows, &mut report).await?;
     }
     for row in &rows {

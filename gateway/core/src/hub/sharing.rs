@@ -45,7 +45,8 @@ impl Hub {
         else {
             return;
         };
-        // What another user wants is granted as long as it then has no more than this one keeps.
+        // Another user gets as much as it wants, as long as it then has no more than this one
+        // keeps.
         let wanted = waiting.iter().filter(|(other, _)| **other != user).map(|(other, wanted)| {
             let has = held.get(other).map_or(0, |(bytes, _)| *bytes);
             (*wanted).min(most.saturating_sub(has) / 2)

@@ -1,4 +1,4 @@
-//! What each flood sends.
+//! The floods: the bytes that each one sends, and to whom.
 
 use super::Flood;
 use super::pour::{Pour, Poured, get, handshake, message, post, pour};
@@ -113,7 +113,7 @@ pub async fn pings(flood: Flood) -> Result<String> {
     Ok(format!("{} of pings", flood.pour(pours).await))
 }
 
-/// Small commands to many large chunks that nobody has seen.
+/// Small commands to many large chunks that have had no command before.
 pub async fn dirty(flood: Flood) -> Result<String> {
     const OF_EACH: u32 = 500;
     let pours = (0..3).map(|user| {

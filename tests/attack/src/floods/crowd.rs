@@ -35,7 +35,7 @@ const NEWCOMER: usize = usize::MAX;
 const EDIT_WITHIN: Duration = Duration::from_secs(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// What the honest clients have seen between `begin` and `end`.
+/// The measurements of the honest clients between `begin` and `end`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// The number of edits that were committed, and of those that waited for long at the end.
@@ -177,7 +177,7 @@ pub fn compare(told: &[Told], history: &History) -> Result<()> {
     Ok(())
 }
 
-/// What the clients have measured since `begin`.
+/// The measurements of all clients since `begin`.
 #[derive(Default)]
 struct Measured {
     edits: Vec<Duration>,
@@ -333,7 +333,7 @@ impl Editor {
     }
 }
 
-/// Clients that come one after the other. Each connects, and loads a chunk that nobody has seen.
+/// Clients that come one after the other. Each connects, and loads a chunk without any command.
 async fn newcomers(
     settings: Settings,
     measured: Arc<Mutex<Measured>>,

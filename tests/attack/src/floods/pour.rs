@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// The pause after a connection that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 
-/// What one connection of an attacker does.
+/// The behaviour of one connection of an attacker.
 #[derive(Clone)]
 pub struct Pour {
     /// The attacker's address is 127.0.0.`from`. Honest clients have 127.0.0.1.

@@ -2,10 +2,8 @@
 
 use driftless_e2e_tests::process::{arguments, run};
 use driftless_e2e_tests::stack::{Apart, Deployment, Stack as _, kafka_log, small_world, world_file};
-use driftless_e2e_tests::wait::soon;
 use driftless_log::{Log as _, TopicSpec};
 use driftless_schemas::world::WorldSpec;
-use std::time::Duration;
 
 async fn fails(deployment: &Deployment, first: &[&str], says: &[&str]) {
     let all = [arguments(first), deployment.flags()].concat();
@@ -111,12 +109,7 @@ async fn metrics_and_readiness_are_not_on_the_port_for_clients() {
     for (name, addresses) in stack.addresses() {
         let internal = format!("http://{}", addresses.internal);
         assert_eq!(addresses.public.is_some(), *name != "replayer", "{name}");
-        soon(&format!("{name} is ready"), async {
-            while status(&internal, "/readyz").await != 200 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        stack.ready(name).await;
         for path in ["/healthz", "/metrics"] {
             assert_eq!(status(&internal, path).await, 200, "{name}: {path}");
         }
