@@ -12,6 +12,7 @@ mod quantiles;
 mod resident;
 mod generator;
 mod writers;
+mod commands;
 mod replayers;
 mod edit;
 mod takeover;

@@ -1,12 +1,10 @@
 //! Commands to random chunks, appended to the log at a rate, whatever the replayers do.
 
+use crate::commands::set_cell;
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use driftless_chunk::world::World;
-use driftless_log::{Append, Delivery, Headers, Log, Producer};
-use driftless_schemas::proto::{Command, CommandRecord, GridCommand, SetCells, command, command_record, grid_command};
-use driftless_schemas::{ChunkId, WriterId};
-use prost::Message as _;
+use driftless_log::{Append, Delivery, Log, Producer};
+use driftless_schemas::ChunkId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -83,27 +81,9 @@ fn pace(producer: &dyn Producer, world: &World, chunks: &[ChunkId], rate: u32, s
     Ok(sent)
 }
 
-/// Makes a command that sets one cell. One writer makes the commands of all chunks.
+/// Makes a command that sets one cell.
 fn command(world: &World, chunk: &ChunkId, seq: u64) -> Result<Append> {
     let place = world.place(chunk)?;
-    let set = SetCells { cells: vec![(seq % 32_768) as u32], values: vec![1 + (seq % 250) as u32], guards: Vec::new() };
-    let grid = GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec();
-    let command = Command {
-        writer: WriterId([7; 16]).to_bytes(),
-        author: "bench".into(),
-        seq,
-        after: seq - 1,
-        body: Some(command::Body::Command(grid.into())),
-        ..Command::default()
-    };
-    let body = Some(command_record::Body::Command(command));
-    let value = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
-    Ok(Append {
-        topic: Arc::clone(&world.topics().commands),
-        partition: place.partition,
-        key: Bytes::from(place.key.to_string()),
-        value: value.into(),
-        headers: Headers::new(),
-        token: 0,
-    })
+    let key = place.key.to_string();
+    Ok(set_cell(&world.topics().commands, place.partition, key, chunk, seq, 32_768))
 }

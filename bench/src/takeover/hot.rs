@@ -3,12 +3,10 @@
 //! The edits bypass ingest on purpose. The benchmark measures how long no owner decides, so the
 //! edits must not depend on the services under test.
 
+use crate::commands::set_cell;
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
-use driftless_log::{Append, Delivery, Headers, Log, Producer};
-use driftless_schemas::proto::{Command, CommandRecord, GridCommand, SetCells, command, command_record, grid_command};
-use driftless_schemas::{ChunkId, Partition, WriterId};
-use prost::Message as _;
+use driftless_log::{Append, Delivery, Log, Producer};
+use driftless_schemas::{ChunkId, Partition};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -87,29 +85,9 @@ fn pace(
     Ok(())
 }
 
-/// Makes the i-th edit, which sets one cell of the next chunk. One writer makes the edits of all
-/// chunks.
+/// Makes the i-th edit, which sets one cell of the next chunk.
 fn edit(topic: &Arc<str>, chunks: &[ChunkId], i: u64) -> Append {
     let count = chunks.len() as u64;
     let (chunk, seq) = (&chunks[(i % count) as usize], i / count + 1);
-    let set = SetCells { cells: vec![(seq % 4096) as u32], values: vec![1 + (seq % 250) as u32], guards: Vec::new() };
-    let grid = GridCommand { body: Some(grid_command::Body::Set(set)) }.encode_to_vec();
-    let command = Command {
-        writer: WriterId([7; 16]).to_bytes(),
-        author: "bench".into(),
-        seq,
-        after: seq - 1,
-        body: Some(command::Body::Command(grid.into())),
-        ..Command::default()
-    };
-    let body = Some(command_record::Body::Command(command));
-    let value = CommandRecord { chunk_id: chunk.to_string(), body }.encode_to_vec();
-    Append {
-        topic: Arc::clone(topic),
-        partition: Partition(0),
-        key: Bytes::from(chunk.to_string()),
-        value: value.into(),
-        headers: Headers::new(),
-        token: 0,
-    }
+    set_cell(topic, Partition(0), chunk.to_string(), chunk, seq, 4096)
 }
